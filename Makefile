@@ -1,0 +1,55 @@
+# Sets up what it needs and runs it: `make help` lists the targets.
+
+PYTHON ?= /usr/bin/python3.11
+# A number repeats the random part of an earlier run.
+SEED ?=
+JOBS ?= 2
+
+SHELL := /bin/bash
+BIN := .venv/bin
+LOCKED := .venv/.locked
+READY := .venv/.ready
+PACKAGES := ipam vpcrouter cni
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test prove bench lint format lock clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
+	$(BIN)/pytest -n $(JOBS) $(if $(SEED),--seed=$(SEED))
+
+prove: $(READY)  ## run the tests with the full counts (over an hour)
+	VPCROUTER_COUNTS=prove $(BIN)/pytest -n $(JOBS) $(if $(SEED),--seed=$(SEED))
+
+lint: $(READY)  ## style, types and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES) tests
+	$(BIN)/lint-imports
+
+format: $(READY)  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Emits neither the index nor other options of the machine that makes it.
+lock: $(READY)  ## resolve the dependencies of setup.cfg anew
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev \
+		--generate-hashes --allow-unsafe --strip-extras --no-emit-options --no-build-isolation \
+		--output-file requirements.lock setup.cfg
+
+clean:  ## remove what the other targets made
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(LOCKED): requirements.lock
+	@.ci/debian-packages $(PYTHON)
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(READY): $(LOCKED) setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,146 @@
+"""Address families and prefixes as integers; text is parsed and printed here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import netaddr
+from netaddr.strategy import ipv4 as _ipv4
+from netaddr.strategy import ipv6 as _ipv6
+
+from ipam.errors import BadInputError
+
+
+class Family(StrEnum):
+    """An address family, by the name it has in every file and output."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+    @property
+    def width(self) -> int:
+        """Address length in bits."""
+        return 32 if self is Family.IPV4 else 128
+
+
+def parse_address(text: str) -> tuple[Family, int]:
+    """The family and number of an address such as ``10.0.0.4`` or ``fd00::4``.
+
+    Raises BadInputError for anything else, shortened IPv4 forms such as ``10.1`` included.
+    """
+    family = Family.IPV6 if ":" in text else Family.IPV4
+    try:
+        if family is Family.IPV4:
+            return family, int(_ipv4.str_to_int(text, netaddr.INET_PTON))
+        return family, int(_ipv6.str_to_int(text))
+    except (netaddr.AddrFormatError, ValueError) as error:
+        raise BadInputError(
+            f"{text!r} is not an IP address: write it as 10.0.0.4 or fd00::4"
+        ) from error
+
+
+def format_address(family: Family, value: int) -> str:
+    """The canonical text of an address (RFC 5952 for IPv6)."""
+    if family is Family.IPV4:
+        return str(_ipv4.int_to_str(value))
+    return str(_ipv6.int_to_str(value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Prefix:
+    """A CIDR: ``length`` leading bits of ``value``, whose other bits are zero.
+
+    Ordered by family, then address, then from less to more specific.
+    """
+
+    family: Family
+    value: int
+    length: int
+
+    @classmethod
+    def parse(cls, text: str) -> Prefix:
+        """The prefix that ``text`` names; raises BadInputError where it is not a canonical CIDR."""
+        address, slash, digits = text.partition("/")
+        if not slash or not (digits.isascii() and digits.isdigit()):
+            raise BadInputError(f"{text!r} is not a CIDR: write it as 100.64.0.0/10")
+        family, value = parse_address(address)
+        length = int(digits)
+        if length > family.width:
+            raise BadInputError(f"{text!r} is not a CIDR: the length is at most {family.width}")
+        if value & host_mask(family, length):
+            canonical = cls(family, value & ~host_mask(family, length), length)
+            raise BadInputError(f"{text!r} has host bits set: write {canonical}")
+        return cls(family, value, length)
+
+    def __str__(self) -> str:
+        return f"{format_address(self.family, self.value)}/{self.length}"
+
+    @property
+    def size(self) -> int:
+        """How many addresses it holds."""
+        return 1 << (self.family.width - self.length)
+
+    @property
+    def last(self) -> int:
+        """The number of its last address."""
+        return self.value | host_mask(self.family, self.length)
+
+    def contains(self, other: Prefix) -> bool:
+        """Whether every address of ``other`` is one of this prefix's (equal prefixes: yes)."""
+        return (
+            self.family is other.family
+            and self.length <= other.length
+            and self.value <= other.value <= self.last
+        )
+
+    def overlaps(self, other: Prefix) -> bool:
+        """Whether the two share an address: one of them then contains the other."""
+        return self.contains(other) or other.contains(self)
+
+    def holds(self, address: int) -> bool:
+        """Whether the address of this family with this number is inside."""
+        return self.value <= address <= self.last
+
+    def ancestor(self, length: int) -> Prefix:
+        """The prefix of that shorter (or equal) length which contains this one."""
+        return Prefix(self.family, self.value & ~host_mask(self.family, length), length)
+
+    def halves(self) -> tuple[Prefix, Prefix]:
+        """Its two children; raises ValueError for a single address."""
+        if self.length == self.family.width:
+            raise ValueError(f"{self} is a single address")
+        length = self.length + 1
+        high = self.value | (1 << (self.family.width - length))
+        return Prefix(self.family, self.value, length), Prefix(self.family, high, length)
+
+
+def host_mask(family: Family, length: int) -> int:
+    """The bits of an address that a prefix of this length leaves open."""
+    return (1 << (family.width - length)) - 1
+
+
+def merge(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
+    """The fewest prefixes with exactly the same addresses, in order: nested and adjacent ones join.
+
+    >>> [str(p) for p in merge([Prefix.parse("10.0.0.0/25"), Prefix.parse("10.0.0.128/25")])]
+    ['10.0.0.0/24']
+    """
+    merged: list[Prefix] = []
+    for prefix in sorted(prefixes):
+        if merged and merged[-1].contains(prefix):
+            continue
+        merged.append(prefix)
+        while len(merged) > 1 and _are_siblings(merged[-2], merged[-1]):
+            last = merged.pop()
+            merged[-1] = last.ancestor(last.length - 1)
+    return tuple(merged)
+
+
+def _are_siblings(left: Prefix, right: Prefix) -> bool:
+    return (
+        left.family is right.family
+        and left.length == right.length > 0
+        and left.ancestor(left.length - 1) == right.ancestor(right.length - 1)
+    )

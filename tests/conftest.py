@@ -1,0 +1,142 @@
+"""What every test may rely on: seeds, data, privileges, and that nothing is left out quietly."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, is_hypothesis_test
+
+from tests import counts
+
+FIXED_SEEDS = (1, 2)
+NO_DATA = "no test data"
+IN_CI = os.environ.get("CI") == "true"
+DATA = Path(os.environ.get("VPCROUTER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+SEED = pytest.StashKey[int]()
+
+# No deadline: the machine is shared. No database: a run depends on its seeds and on nothing else.
+for profile, max_examples in (("test", 100), ("prove", 5_000)):
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(counts.PROFILE)
+
+
+# Seeds: every property and every test with an argument `seed` runs with fixed seeds and once with
+# the random one of this run, which the header names.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="the random seed of this run (default: a new one)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The option is what xdist hands to its workers: they take the seed of the whole run.
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(1_000_000)
+    config.stash[SEED] = config.option.seed
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    target = "test" if counts.PROFILE == "test" else counts.PROFILE
+    seed = config.stash[SEED]
+    return f"random seed {seed}: repeat with `make {target} SEED={seed}`"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    random = metafunc.config.stash[SEED]
+    if "seed" in metafunc.fixturenames:
+        names = [*map(str, FIXED_SEEDS), "random"]
+        metafunc.parametrize("seed", (*FIXED_SEEDS, random), ids=names)
+    if is_hypothesis_test(metafunc.function):
+        metafunc.parametrize("_drawn_from", (0, random), ids=("fixed", "random"), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _drawn_from(request: pytest.FixtureRequest) -> None:
+    """Seeds a property: hypothesis reads the seed when the test is called."""
+    seed: int | None = getattr(request, "param", None)
+    if seed is not None:
+        hypothesis.seed(seed)(request.function)
+
+
+# What a test needs and may not find.
+
+
+@pytest.fixture(scope="session")
+def openb() -> Path:
+    """The folder of the openb cluster: `nodes.json` and `aws.json`."""
+    folder = DATA / "openb"
+    if not folder.is_dir():
+        pytest.skip(f"{NO_DATA}: {folder} is missing (VPCROUTER_DATA names its parent)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """For tests that mount or make namespaces."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: run it with sudo")
+
+
+# Nothing is left out quietly: a skip is listed at the end with its reason, and fails where CI is
+# true (but for absent test data, which a clone does not bring along).
+
+
+def _refuse_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = _reason(report)
+    if IN_CI and reason is not None and not reason.startswith(NO_DATA):
+        report.outcome = "failed"
+        report.longrepr = f"left out, which CI=true does not allow: {reason}"
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    """Why this was skipped; None if it was not (an expected failure is not left out)."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return None
+    place_and_reason = report.longrepr
+    text = place_and_reason[2] if isinstance(place_and_reason, tuple) else str(place_and_reason)
+    return text.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_in_ci(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out: dict[str, list[str]] = {}
+    for report in _skipped(terminalreporter.stats.get("skipped", ())):
+        left_out.setdefault(_reason(report) or "no reason given", []).append(report.nodeid)
+    if not left_out:
+        return
+    terminalreporter.section("left out")
+    for reason, tests in sorted(left_out.items()):
+        terminalreporter.line(f"{len(tests)} because: {reason}")
+        for test in tests:
+            terminalreporter.line(f"    {test}")
+
+
+def _skipped(reports: Iterable[object]) -> Iterable[pytest.TestReport | pytest.CollectReport]:
+    kinds = (pytest.TestReport, pytest.CollectReport)
+    return (report for report in reports if isinstance(report, kinds))

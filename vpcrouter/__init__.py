@@ -1,0 +1,1 @@
+"""Which routes a VPC's tables hold: snapshot, plan, transition, fabric and the command line."""

@@ -1,0 +1,313 @@
+"""The frozen values of routing: what is there (Snapshot) and what should be (Plan).
+
+A snapshot keeps blocks as sorted columns, so that a million of them are six arrays and not a
+million objects. It is canonical: subnets, nodes and tables are sorted by name, blocks by address,
+whatever order they were read in.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from ipam.prefix import Family, Prefix
+
+_LOW_64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A VPC subnet: its nodes reach each other without a router; it uses one route table."""
+
+    id: str
+    zone: str
+    route_table: str
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as routing sees it.
+
+    ``capacity`` divides its load (any unit, the same for all nodes). ``healthy`` False: never a
+    next hop. ``forwards`` False: next hop only of entries that catch no other node's blocks.
+    ``avoid``: forwards for others only where its subnet has nobody else.
+    """
+
+    name: str
+    subnet: str
+    interface: str
+    addresses: Mapping[Family, str]
+    capacity: float = 1.0
+    healthy: bool = True
+    forwards: bool = True
+    avoid: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One row of a route table that we made: destination prefix and next hop."""
+
+    destination: Prefix
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """One route table: what it can take from us and what it holds.
+
+    ``limit`` and ``budget`` are numbers of entries per family (a missing family counts as 0);
+    ``entries`` are ours, ``foreign`` the destinations that somebody else's entries use.
+    ``own_subnet_weight`` multiplies, in this table, the weights of blocks of subnets that use it.
+    """
+
+    id: str
+    limit: Mapping[Family, int]
+    budget: Mapping[Family, int]
+    own_subnet_weight: float = 1.0
+    entries: tuple[Entry, ...] = ()
+    foreign: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A prefix owned by one node, as one value; a snapshot holds columns instead."""
+
+    prefix: Prefix
+    node: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockColumns:
+    """All blocks of one family, sorted by address and disjoint; row i is one block.
+
+    ``high`` and ``low`` are the halves of its 128-bit network address (IPv4: ``high`` is 0),
+    ``length`` its prefix length, ``node`` an index into ``Snapshot.nodes``. The columns share
+    their memory with whoever asks for the buffer (``numpy.frombuffer``), without a copy.
+    """
+
+    family: Family
+    high: array[int]
+    low: array[int]
+    length: array[int]
+    node: array[int]
+    weight: array[float]
+
+    @classmethod
+    def empty(cls, family: Family) -> BlockColumns:
+        """No block of this family."""
+        return cls(family, array("Q"), array("Q"), array("B"), array("I"), array("d"))
+
+    @classmethod
+    def build(cls, family: Family, rows: Iterable[tuple[int, int, int, float]]) -> BlockColumns:
+        """Columns from (address, length, node index, weight) in any order.
+
+        That blocks are disjoint is the caller's business.
+        """
+        columns = cls.empty(family)
+        for value, length, node, weight in sorted(rows):
+            columns.high.append(value >> 64)
+            columns.low.append(value & _LOW_64)
+            columns.length.append(length)
+            columns.node.append(node)
+            columns.weight.append(weight)
+        return columns
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def value(self, row: int) -> int:
+        """The network address of a row as a number."""
+        return self.high[row] << 64 | self.low[row]
+
+    def prefix(self, row: int) -> Prefix:
+        """The block of a row."""
+        return Prefix(self.family, self.value(row), self.length[row])
+
+    def prefixes(self) -> Iterator[Prefix]:
+        """All blocks in order."""
+        return (self.prefix(row) for row in range(len(self)))
+
+    def first_at_or_after(self, address: int) -> int:
+        """The first row whose network address is at or after this number (binary search)."""
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self.value(middle) < address:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def rows_within(self, prefix: Prefix) -> range:
+        """The rows whose blocks lie inside the prefix (a block around the prefix is not inside)."""
+        first = self.first_at_or_after(prefix.value)
+        last = self.first_at_or_after(prefix.last + 1)
+        if first < last and self.length[first] < prefix.length:
+            first += 1
+        return range(first, last)
+
+    def row_holding(self, address: int) -> int | None:
+        """The row whose block holds this address, or None."""
+        row = self.first_at_or_after(address + 1) - 1
+        return row if row >= 0 and self.prefix(row).holds(address) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that a plan is made from: subnets, nodes and tables by id, blocks by address.
+
+    ``blocks`` has a key for each family. Build one with ``snapshot()``, which sorts; what it
+    promises (names exist, prefixes of subnets are disjoint, blocks inside their subnet's
+    prefixes) is checked where snapshots are read from outside.
+    """
+
+    subnets: tuple[Subnet, ...]
+    nodes: tuple[Node, ...]
+    blocks: Mapping[Family, BlockColumns]
+    route_tables: tuple[RouteTable, ...]
+
+
+def snapshot(
+    subnets: Iterable[Subnet],
+    nodes: Iterable[Node],
+    blocks: Iterable[Block],
+    route_tables: Iterable[RouteTable],
+) -> Snapshot:
+    """A canonical snapshot from values in any order."""
+    ordered_nodes = tuple(sorted(nodes, key=lambda node: node.name))
+    index = {node.name: position for position, node in enumerate(ordered_nodes)}
+    rows: dict[Family, list[tuple[int, int, int, float]]] = {family: [] for family in Family}
+    for block in blocks:
+        prefix = block.prefix
+        rows[prefix.family].append((prefix.value, prefix.length, index[block.node], block.weight))
+    return Snapshot(
+        subnets=tuple(sorted(subnets, key=lambda subnet: subnet.id)),
+        nodes=ordered_nodes,
+        blocks={family: BlockColumns.build(family, rows[family]) for family in Family},
+        route_tables=tuple(sorted(route_tables, key=lambda table: table.id)),
+    )
+
+
+class Role(IntEnum):
+    """What a node may be the next hop of; the numbers order how well it serves."""
+
+    NOTHING = 0  # unhealthy
+    OWN = 1  # entries that catch no other node's blocks
+    FORWARD = 2  # anything in its subnet
+
+
+def roles(nodes: Sequence[Node]) -> tuple[Role, ...]:
+    """The role of each node: ``avoid`` makes it OWN where its subnet has somebody better."""
+    better = {n.subnet for n in nodes if n.healthy and n.forwards and not n.avoid}
+
+    def role(node: Node) -> Role:
+        if not node.healthy:
+            return Role.NOTHING
+        if not node.forwards or (node.avoid and node.subnet in better):
+            return Role.OWN
+        return Role.FORWARD
+
+    return tuple(role(node) for node in nodes)
+
+
+class Kind(StrEnum):
+    """Whether an entry catches only its next hop's own blocks, or others' too."""
+
+    DIRECT = "direct"
+    AGGREGATE = "aggregate"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEntry:
+    """An entry of a plan with what it does: the blocks it catches, their weight in this table,
+    and the load that it alone puts on its node (others' weight over capacity). ``node`` is None
+    where a kept entry's interface is no node's.
+    """
+
+    destination: Prefix
+    interface: str
+    node: str | None
+    kind: Kind
+    blocks: int
+    weight: float
+    load: float
+
+
+class Action(StrEnum):
+    """One API call on one entry."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call: create (no previous interface), replace, or delete (no interface)."""
+
+    action: Action
+    destination: Prefix
+    interface: str | None
+    previous_interface: str | None
+    reason: str
+
+
+class ProofStatus(StrEnum):
+    """Whether the least load is proven, or only known to lie above a bound."""
+
+    OPTIMAL = "optimal"
+    BOUNDED = "bounded"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known about the least possible largest load of one table and family.
+
+    ``entries_for_less`` is the fewest entries with which any load below ``least_load`` can be
+    had; None if no such load exists or the number is not proven.
+    """
+
+    status: ProofStatus
+    least_load: float
+    lower_bound: float
+    entries_for_less: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A subnet that a table cannot serve in a family; its entries there stay as they are."""
+
+    subnet: str
+    family: Family
+    blocks: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What one table should hold, how to get there, and what that costs."""
+
+    id: str
+    entries: tuple[PlannedEntry, ...]
+    steps: tuple[Step, ...]
+    max_load: float
+    detour_weight: float
+    weight: float
+    proof: Mapping[Family, Proof]
+    unserved: tuple[Unserved, ...]
+
+    @property
+    def detour_share(self) -> float:
+        """Detoured weight over weight in this table; 0 where there is no weight."""
+        return self.detour_weight / self.weight if self.weight else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One TablePlan for each route table of the snapshot, in its order."""
+
+    tables: tuple[TablePlan, ...]
