@@ -1,0 +1,1 @@
+"""The VPC as the router sees and changes it: the port, and what is behind it."""
