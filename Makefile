@@ -3,6 +3,7 @@
 PYTHON ?= /usr/bin/python3.11
 # A number repeats the random part of an earlier run.
 SEED ?=
+SEEDED = $(if $(SEED),VPCROUTER_SEED=$(SEED))
 JOBS ?= 2
 
 SHELL := /bin/bash
@@ -18,16 +19,16 @@ help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
-	$(BIN)/pytest -n $(JOBS) $(if $(SEED),--seed=$(SEED))
+	$(SEEDED) $(BIN)/pytest -n $(JOBS)
 
 prove: $(READY)  ## run the tests with the full counts (over an hour)
-	VPCROUTER_COUNTS=prove $(BIN)/pytest -n $(JOBS) $(if $(SEED),--seed=$(SEED))
+	VPCROUTER_COUNTS=prove $(SEEDED) $(BIN)/pytest -n $(JOBS)
 
 lint: $(READY)  ## style, types and the directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES) tests
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## put the code into shape
 	$(BIN)/ruff check --fix .

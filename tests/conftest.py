@@ -18,7 +18,8 @@ NO_DATA = "no test data"
 IN_CI = os.environ.get("CI") == "true"
 DATA = Path(os.environ.get("VPCROUTER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-SEED = pytest.StashKey[int]()
+# In the environment, where the workers of xdist find the seed of the whole run.
+SEED = int(os.environ.setdefault("VPCROUTER_SEED", str(secrets.randbelow(1_000_000))))
 
 # No deadline: the machine is shared. No database: a run depends on its seeds and on nothing else.
 for profile, max_examples in (("test", 100), ("prove", 5_000)):
@@ -37,30 +38,16 @@ hypothesis.settings.load_profile(counts.PROFILE)
 # the random one of this run, which the header names.
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", type=int, help="the random seed of this run (default: a new one)")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # The option is what xdist hands to its workers: they take the seed of the whole run.
-    if config.option.seed is None:
-        config.option.seed = secrets.randbelow(1_000_000)
-    config.stash[SEED] = config.option.seed
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    target = "test" if counts.PROFILE == "test" else counts.PROFILE
-    seed = config.stash[SEED]
-    return f"random seed {seed}: repeat with `make {target} SEED={seed}`"
+def pytest_report_header() -> str:
+    return f"random seed {SEED}: repeat with `make {counts.PROFILE} SEED={SEED}`"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    random = metafunc.config.stash[SEED]
     if "seed" in metafunc.fixturenames:
         names = [*map(str, FIXED_SEEDS), "random"]
-        metafunc.parametrize("seed", (*FIXED_SEEDS, random), ids=names)
+        metafunc.parametrize("seed", (*FIXED_SEEDS, SEED), ids=names)
     if is_hypothesis_test(metafunc.function):
-        metafunc.parametrize("_drawn_from", (0, random), ids=("fixed", "random"), indirect=True)
+        metafunc.parametrize("_drawn_from", (0, SEED), ids=("fixed", "random"), indirect=True)
 
 
 @pytest.fixture(autouse=True)
