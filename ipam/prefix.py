@@ -13,6 +13,10 @@ from netaddr.strategy import ipv6 as _ipv6
 from ipam.errors import BadInputError
 
 
+# Reading plain IPv4 through a table takes a tenth of netaddr's time; snapshots hold 200,000 of them.
+_OCTETS = {str(number): number for number in range(256)}
+
+
 class Family(StrEnum):
     """An address family, by the name it has in every file and output."""
 
@@ -30,6 +34,14 @@ def parse_address(text: str) -> tuple[Family, int]:
 
     Raises BadInputError for anything else, shortened IPv4 forms such as ``10.1`` included.
     """
+    try:
+        first, second, third, fourth = map(_OCTETS.__getitem__, text.split("."))
+    except (KeyError, ValueError):
+        return _parse_other_address(text)
+    return Family.IPV4, first << 24 | second << 16 | third << 8 | fourth
+
+
+def _parse_other_address(text: str) -> tuple[Family, int]:
     family = Family.IPV6 if ":" in text else Family.IPV4
     try:
         if family is Family.IPV4:
@@ -44,7 +56,7 @@ def parse_address(text: str) -> tuple[Family, int]:
 def format_address(family: Family, value: int) -> str:
     """The canonical text of an address (RFC 5952 for IPv6)."""
     if family is Family.IPV4:
-        return str(_ipv4.int_to_str(value))
+        return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
     return str(_ipv6.int_to_str(value))
 
 

@@ -1,0 +1,196 @@
+"""Snapshots and plans as JSON text: public contracts, see ``docs/files.md``.
+
+The text is canonical: the same content gives the same bytes, whatever order it came in. Objects
+in lists take one line each, so that two files compare line by line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ipam.prefix import Family
+from vpcrouter.model import (
+    BlockColumns,
+    Node,
+    Plan,
+    PlannedEntry,
+    Proof,
+    RouteTable,
+    Snapshot,
+    Step,
+    Subnet,
+    TablePlan,
+)
+from vpcrouter.wire.parse import VERSION
+
+Json = Mapping[str, "Json"] | Sequence["Json"] | str | float | bool | None
+
+
+def dump_snapshot(snapshot: Snapshot) -> str:
+    """The snapshot as canonical JSON text, every field written out."""
+    return dump_json(snapshot_document(snapshot))
+
+
+def dump_plan(plan: Plan, snapshot: Snapshot) -> str:
+    """The plan for this snapshot as JSON text."""
+    return dump_json(plan_document(plan, snapshot))
+
+
+def dump_plan_with_snapshot(plan: Plan, snapshot: Snapshot) -> str:
+    """The plan and, as ``snapshot``, what it was made from."""
+    return dump_json({**plan_document(plan, snapshot), "snapshot": snapshot_document(snapshot)})
+
+
+def dump_json(document: Json) -> str:
+    """JSON text of a document: a line for each object in a list, floats as short as exact.
+
+    Raises ValueError for a number that is not finite.
+    """
+    return _text(document, "") + "\n"
+
+
+def snapshot_document(snapshot: Snapshot) -> dict[str, Json]:
+    """The snapshot as the format's objects."""
+    names = [node.name for node in snapshot.nodes]
+    return {
+        "version": VERSION,
+        "subnets": [_subnet(subnet) for subnet in snapshot.subnets],
+        "nodes": [_node(node) for node in snapshot.nodes],
+        "blocks": [block for family in Family for block in _blocks(snapshot.blocks[family], names)],
+        "route_tables": [_table(table) for table in snapshot.route_tables],
+    }
+
+
+def plan_document(plan: Plan, snapshot: Snapshot) -> dict[str, Json]:
+    """The plan as the format's objects."""
+    weight = sum(table.weight for table in plan.tables)
+    detour = sum(table.detour_weight for table in plan.tables)
+    return {
+        "tables": [_table_plan(table) for table in plan.tables],
+        "summary": {
+            "nodes": len(snapshot.nodes),
+            "blocks": sum(len(columns) for columns in snapshot.blocks.values()),
+            "entries": sum(len(table.entries) for table in plan.tables),
+            "max_load": max((table.max_load for table in plan.tables), default=0.0),
+            "detour_share": detour / weight if weight else 0.0,
+            "unserved": sorted({one.subnet for table in plan.tables for one in table.unserved}),
+        },
+    }
+
+
+def entry_document(entry: PlannedEntry) -> dict[str, Json]:
+    """One entry with what it does."""
+    return {
+        "destination": str(entry.destination),
+        "interface": entry.interface,
+        "node": entry.node,
+        "kind": entry.kind.value,
+        "blocks": entry.blocks,
+        "weight": entry.weight,
+        "load": entry.load,
+    }
+
+
+def step_document(step: Step) -> dict[str, Json]:
+    """One step."""
+    return {
+        "action": step.action.value,
+        "destination": str(step.destination),
+        "interface": step.interface,
+        "previous_interface": step.previous_interface,
+        "reason": step.reason,
+    }
+
+
+def _table_plan(table: TablePlan) -> dict[str, Json]:
+    return {
+        "id": table.id,
+        "entries": [entry_document(entry) for entry in table.entries],
+        "steps": [step_document(step) for step in table.steps],
+        "max_load": table.max_load,
+        "detour_share": table.detour_share,
+        "proof": {family.value: _proof(proof) for family, proof in table.proof.items()},
+    }
+
+
+def _proof(proof: Proof) -> dict[str, Json]:
+    return {
+        "status": proof.status.value,
+        "least_load": proof.least_load,
+        "lower_bound": proof.lower_bound,
+        "entries_for_less": proof.entries_for_less,
+    }
+
+
+def _subnet(subnet: Subnet) -> dict[str, Json]:
+    return {
+        "id": subnet.id,
+        "zone": subnet.zone,
+        "route_table": subnet.route_table,
+        "prefixes": [str(prefix) for prefix in sorted(subnet.prefixes)],
+    }
+
+
+def _node(node: Node) -> dict[str, Json]:
+    return {
+        "name": node.name,
+        "subnet": node.subnet,
+        "interface": node.interface,
+        "addresses": {
+            family.value: node.addresses[family] for family in Family if family in node.addresses
+        },
+        "capacity": node.capacity,
+        "healthy": node.healthy,
+        "forwards": node.forwards,
+        "avoid": node.avoid,
+    }
+
+
+def _blocks(columns: BlockColumns, names: Sequence[str]) -> list[dict[str, Json]]:
+    return [
+        {"cidr": str(prefix), "node": names[node], "weight": weight}
+        for prefix, node, weight in zip(
+            columns.prefixes(), columns.node, columns.weight, strict=True
+        )
+    ]
+
+
+def _table(table: RouteTable) -> dict[str, Json]:
+    return {
+        "id": table.id,
+        "limit": _counts(table.limit),
+        "budget": _counts(table.budget),
+        "own_subnet_weight": table.own_subnet_weight,
+        "entries": [
+            {"destination": str(entry.destination), "interface": entry.interface}
+            for entry in sorted(table.entries)
+        ],
+        "foreign": [str(prefix) for prefix in sorted(table.foreign)],
+    }
+
+
+def _counts(counts: Mapping[Family, int]) -> dict[str, Json]:
+    return {family.value: counts.get(family, 0) for family in Family}
+
+
+def _text(value: Json, indent: str) -> str:
+    if isinstance(value, dict) and any(_is_long(item) for item in value.values()):
+        inner = indent + "  "
+        fields = [f"{json.dumps(key)}: {_text(item, inner)}" for key, item in value.items()]
+        return _lines("{", fields, "}", indent)
+    if isinstance(value, list) and _is_long(value):
+        return _lines("[", [_text(item, indent + "  ") for item in value], "]", indent)
+    return json.dumps(value, allow_nan=False)
+
+
+def _is_long(value: Json) -> bool:
+    """Whether a value takes several lines: a list of objects, or an object around such a list."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], dict)
+    return isinstance(value, dict) and any(_is_long(item) for item in value.values())
+
+
+def _lines(start: str, items: Sequence[str], end: str, indent: str) -> str:
+    separator = f",\n{indent}  "
+    return f"{start}\n{indent}  {separator.join(items)}\n{indent}{end}"
