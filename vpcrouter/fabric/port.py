@@ -44,6 +44,9 @@ class PrefixList:
     weight: int
     prefixes: tuple[Prefix, ...] = ()
 
+    def __str__(self) -> str:
+        return self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
