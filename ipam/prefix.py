@@ -12,8 +12,7 @@ from netaddr.strategy import ipv6 as _ipv6
 
 from ipam.errors import BadInputError
 
-
-# Reading plain IPv4 through a table takes a tenth of netaddr's time; snapshots hold 200,000 of them.
+# Ten times faster than netaddr, which counts: snapshots hold 200,000 IPv4 addresses.
 _OCTETS = {str(number): number for number in range(256)}
 
 
