@@ -181,10 +181,10 @@ class Clock(Protocol):
 
 
 class FabricError(VpcrouterError):
-    """The root of what ``apply`` raises; ``code`` is the cloud's own name for it."""
+    """The root of what ``apply`` raises; ``code`` is the cloud's own name for it, if it has one."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{message} ({code})")
+        super().__init__(f"{message} ({code})" if code else message)
         self.code = code
 
 
