@@ -160,4 +160,5 @@ def test_garbage_is_refused_or_read_but_never_crashes(
     try:
         read_events(path, NODES, SUBNETS)
     except BadInputError as error:
-        assert str(error).startswith(f"{path}:")
+        named = str(error).startswith(f"{path}:")
+        assert named

@@ -1,1 +1,1 @@
-"""Simulation of a cluster over time: what a history of joins, failures and loads costs in changes."""
+"""Simulation of a cluster over time: what joins, failures and loads cost in changes."""
