@@ -1,0 +1,66 @@
+"""The documentation holds: links lead somewhere, and its examples are what the program reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from vpcrouter.config import load_cluster
+from vpcrouter.wire import dump_snapshot, parse_snapshot
+
+HOUSE = Path(__file__).parents[1]
+PAGES = sorted([*HOUSE.glob("*.md"), *HOUSE.glob("docs/**/*.md")])
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which the headings of a page can be linked to, as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOUSE)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]*)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_reading_order() -> None:
+    pages = {path.name for path in HOUSE.glob("docs/*.md")} - {"README.md"}
+    order = re.findall(
+        r"^\d+\. \[.*?\]\(([\w-]+\.md)\)", (HOUSE / "docs/README.md").read_text(), re.M
+    )
+    assert set(order) == pages
+
+
+def test_every_decision_is_listed() -> None:
+    folder = HOUSE / "docs/decisions"
+    listed = re.findall(r"\]\((.*?\.md)\)", (folder / "README.md").read_text())
+    assert listed == sorted(path.name for path in folder.glob("0*.md"))
+
+
+def example(language: str) -> str:
+    """The first example in that language of the page about files."""
+    found = re.search(
+        rf"^```{language}\n(.*?)^```", (HOUSE / "docs/files.md").read_text(), re.M | re.S
+    )
+    assert found is not None
+    return found[1]
+
+
+def test_the_cluster_file_of_the_documentation_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(example("yaml"))
+    assert load_cluster(file).cluster == "openb"
+
+
+def test_the_snapshot_of_the_documentation_is_one() -> None:
+    text = example("json")
+    document = json.loads(text)
+    document["route_tables"][0]["limit"]["ipv6"] = document["route_tables"][0]["budget"]["ipv6"] = 0
+    assert json.loads(dump_snapshot(parse_snapshot(text, "docs/files.md"))) == document
