@@ -1,0 +1,123 @@
+"""A state in the making: what placement changes step by step before it becomes a new State.
+
+The draft copies the tables of names once and shares everything else with the state that it came
+from, which stays as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ipam import shares
+from ipam.model import Node, State, SubnetShare, empty_space
+from ipam.prefix import Family, Prefix
+from ipam.space import Space
+
+
+class Draft:
+    """A private, changeable copy of a state."""
+
+    def __init__(self, state: State) -> None:
+        self.networks = state.networks
+        self.families = state.families
+        self.subnets = dict(state.subnets)
+        self.nodes = dict(state.nodes)
+        self.former = dict(state.former)
+        self.spaces = dict(state.spaces)
+        self._base = state
+
+    def state(self) -> State:
+        """The new state; the draft must not be used any more."""
+        return replace(
+            self._base,
+            subnets=self.subnets,
+            nodes=self.nodes,
+            former=self.former,
+            spaces=self.spaces,
+        )
+
+    # Subnets and their prefixes
+
+    def add_subnets(self, names: list[str]) -> None:
+        """Make subnets known and give each a prefix per family, as long as there are some."""
+        new = [name for name in sorted(set(names)) if name not in self.subnets]
+        for family in self.families:
+            lacking = [name for name in new if not self._has_prefix(name, family)]
+            if lacking and not self._taken(family):
+                first = shares.first_shares(self.networks, family, lacking)
+                for name, prefix in first.items():
+                    self._add_prefix(name, prefix)
+            else:
+                for name in lacking:
+                    self.add_prefix(name, family)
+
+    def add_prefix(self, subnet: str, family: Family) -> Prefix | None:
+        """Give a subnet a further prefix, which is a group of its own; None if nothing is spare."""
+        prefix = shares.further_share(self.networks, self._taken(family), family)
+        if prefix is not None:
+            self._add_prefix(subnet, prefix)
+        return prefix
+
+    def _add_prefix(self, subnet: str, prefix: Prefix) -> None:
+        share = self.subnets.get(subnet, SubnetShare(subnet, (), ()))
+        self.subnets[subnet] = replace(
+            share,
+            prefixes=tuple(sorted((*share.prefixes, prefix))),
+            groups=tuple(sorted((*share.groups, prefix))),
+        )
+        space = empty_space(self.networks, prefix)
+        self.spaces[subnet] = (*self.spaces.get(subnet, ()), space)
+
+    def _has_prefix(self, subnet: str, family: Family) -> bool:
+        share = self.subnets.get(subnet)
+        return share is not None and any(p.family is family for p in share.prefixes)
+
+    def _taken(self, family: Family) -> list[Prefix]:
+        return [
+            prefix
+            for share in self.subnets.values()
+            for prefix in share.prefixes
+            if prefix.family is family
+        ]
+
+    def spaces_of(self, subnet: str, family: Family) -> list[Space]:
+        """The spaces of a subnet in one family."""
+        return [space for space in self.spaces.get(subnet, ()) if space.family is family]
+
+    def space(self, subnet: str, prefix: Prefix) -> Space:
+        """The space of a subnet around a prefix; raises KeyError if there is none."""
+        for space in self.spaces[subnet]:
+            if space.prefix.contains(prefix):
+                return space
+        raise KeyError(f"{prefix} is not inside the prefixes of subnet {subnet}")
+
+    # Groups
+
+    def groups(self, subnet: str, family: Family) -> list[Prefix]:
+        """The groups of a subnet in one family, in order."""
+        return [group for group in self.subnets[subnet].groups if group.family is family]
+
+    def replace_groups(self, subnet: str, gone: list[Prefix], new: list[Prefix]) -> None:
+        """Call parts of a subnet's address space by other names."""
+        share = self.subnets[subnet]
+        kept = [group for group in share.groups if group not in gone]
+        self.subnets[subnet] = replace(share, groups=tuple(sorted((*kept, *new))))
+
+    # Blocks
+
+    def give(self, subnet: str, block: Prefix) -> None:
+        """Mark a block of a subnet as given out."""
+        self._put_space(subnet, self.space(subnet, block).given(block))
+
+    def release(self, subnet: str, block: Prefix) -> None:
+        """Mark a block of a subnet as free."""
+        self._put_space(subnet, self.space(subnet, block).released(block))
+
+    def _put_space(self, subnet: str, changed: Space) -> None:
+        self.spaces[subnet] = tuple(
+            changed if space.prefix == changed.prefix else space for space in self.spaces[subnet]
+        )
+
+    def put_node(self, node: Node) -> None:
+        """Add a node or replace the one of that name."""
+        self.nodes[node.name] = node

@@ -1,0 +1,278 @@
+"""Which blocks a node gets: the least loaded group of its subnet, an empty node prefix in it.
+
+Pure: every function takes a state and returns a new one, always the same for the same input,
+whatever the order of the claims of a batch.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from ipam import groups
+from ipam.draft import Draft
+from ipam.model import Claim, Node, State
+from ipam.prefix import Family, Prefix
+
+UNKNOWN_BUDGET: Mapping[Family, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node that could not be served, and why: one line for the operator."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The state afterwards, and who was refused (of whom nothing has changed)."""
+
+    state: State
+    refused: tuple[Refusal, ...]
+
+
+def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) -> Outcome:
+    """Give each new node one block per family of the networks.
+
+    ``budget`` is, per family, the smallest number of route entries that any table can hold; it
+    decides into how many groups the subnets are divided. A claim of a node that is there already
+    changes nothing; the same name with another identity is a new node, and what the former one
+    owns stays its own until it is released.
+    """
+    draft = Draft(state)
+    fresh, refused = _fresh(draft, claims)
+    draft.add_subnets([claim.subnet for claim in fresh])
+    joining = Counter(claim.subnet for claim in fresh)
+    plans = {
+        family: groups.rearrange(draft, family, joining, budget.get(family, 0))
+        for family in draft.families
+    }
+    for subnet in sorted(joining):
+        pickers = [
+            _Picker(draft, subnet, family, plans[family], budget.get(family, 0))
+            for family in draft.families
+        ]
+        for claim in fresh:
+            if claim.subnet == subnet:
+                reason = _admit(draft, claim, pickers)
+                if reason is not None:
+                    refused.append(Refusal(claim.node, reason))
+    return Outcome(draft.state(), tuple(sorted(refused, key=lambda refusal: refusal.node)))
+
+
+def leave(state: State, names: Iterable[str]) -> State:
+    """Free the blocks of nodes that are gone; names that are not known are no error."""
+    draft = Draft(state)
+    for name in names:
+        node = draft.nodes.pop(name, None)
+        if node is not None:
+            for block in node.blocks:
+                draft.release(node.subnet, block)
+    return draft.state()
+
+
+def release(state: State, owners: Iterable[tuple[str, str]]) -> State:
+    """Free what nodes own, by name and identity, whose name has come back as another node."""
+    draft = Draft(state)
+    for owner in owners:
+        node = draft.former.pop(owner, None)
+        if node is not None:
+            for block in node.blocks:
+                draft.release(node.subnet, block)
+    return draft.state()
+
+
+def grow(
+    state: State, name: str, blocks: int, budget: Mapping[Family, int] = UNKNOWN_BUDGET
+) -> Outcome:
+    """Give a node so many further blocks per family: in its own node prefixes while they last.
+
+    All or none of them.
+    """
+    node = state.nodes.get(name)
+    if node is None:
+        return Outcome(state, (Refusal(name, f"node {name} is not known: let it join first"),))
+    draft = Draft(state)
+    owned = list(node.blocks)
+    for family in draft.families:
+        plan = groups.Arrangement(0, frozenset())
+        picker = _Picker(draft, node.subnet, family, plan, budget.get(family, 0))
+        for _ in range(blocks):
+            block = picker.beside([block for block in owned if block.family is family])
+            if block is None:
+                reason = _exhausted(draft, name, node.subnet, family)
+                return Outcome(state, (Refusal(name, reason),))
+            owned.append(block)
+    draft.put_node(replace(node, blocks=tuple(sorted(owned))))
+    return Outcome(draft.state(), ())
+
+
+def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Refusal]]:
+    """The claims of nodes that are not there yet, in order, and the contradictions among all."""
+    fresh: list[Claim] = []
+    refused: list[Refusal] = []
+    by_node: dict[str, Claim] = {}
+    for claim in sorted(set(claims)):
+        earlier = by_node.setdefault(claim.node, claim)
+        known = draft.nodes.get(claim.node)
+        if earlier is not claim:
+            if not any(refusal.node == claim.node for refusal in refused):
+                refused.append(Refusal(claim.node, _contradiction(earlier, claim)))
+        elif known is None or known.identity != claim.identity:
+            fresh.append(claim)
+        elif known.subnet != claim.subnet:
+            reason = (
+                f"node {claim.node} has its addresses in subnet {known.subnet} and claims others "
+                f"in {claim.subnet}: release it first"
+            )
+            refused.append(Refusal(claim.node, reason))
+    contradicting = {refusal.node for refusal in refused}
+    return [claim for claim in fresh if claim.node not in contradicting], refused
+
+
+def _contradiction(one: Claim, other: Claim) -> str:
+    return (
+        f"node {one.node} is claimed twice, in subnet {one.subnet} as {one.identity} and in "
+        f"{other.subnet} as {other.identity}: let each node have a name of its own"
+    )
+
+
+def _exhausted(draft: Draft, node: str, subnet: str, family: Family) -> str:
+    held = ", ".join(str(space.prefix) for space in draft.spaces_of(subnet, family)) or "none"
+    return (
+        f"node {node}: no {family} block is left for subnet {subnet} (its prefixes: {held}): "
+        "add a network, or release nodes that are gone"
+    )
+
+
+def _admit(draft: Draft, claim: Claim, pickers: Sequence[_Picker]) -> str | None:
+    """Give a new node its blocks; the reason where it cannot be done, and then nothing is given."""
+    former = draft.former.get((claim.node, claim.identity))
+    if former is not None and former.subnet == claim.subnet:
+        del draft.former[claim.node, claim.identity]
+        _supersede(draft, former)
+        return None
+    given: list[Prefix] = []
+    for picker in pickers:
+        block = picker.pick()
+        if block is None:
+            for other in given:
+                draft.release(claim.subnet, other)
+            return _exhausted(draft, claim.node, claim.subnet, picker.family)
+        given.append(block)
+    _supersede(draft, Node(claim.node, claim.identity, claim.subnet, tuple(sorted(given))))
+    return None
+
+
+def _supersede(draft: Draft, node: Node) -> None:
+    earlier = draft.nodes.get(node.name)
+    if earlier is not None:
+        draft.former[earlier.name, earlier.identity] = earlier
+    draft.put_node(node)
+
+
+class _Picker:
+    """Takes blocks for new nodes of one subnet in one family, one after the other."""
+
+    def __init__(
+        self, draft: Draft, subnet: str, family: Family, plan: groups.Arrangement, budget: int
+    ) -> None:
+        self.family = family
+        self._draft = draft
+        self._subnet = subnet
+        self._cap = plan.cap
+        self._budget = budget
+        self._open: list[tuple[int, Prefix]] = []
+        self._closing: list[tuple[int, Prefix]] = []
+        for group in groups.measured(draft, subnet, family):
+            if group.free:
+                heap = self._closing if group.prefix in plan.closing else self._open
+                heapq.heappush(heap, (group.load, group.prefix))
+
+    def pick(self) -> Prefix | None:
+        """A block in an empty node prefix, else in one that is in use; None if all is full."""
+        return self._in_lightest_group() or self._beyond()
+
+    def beside(self, owned: Sequence[Prefix]) -> Prefix | None:
+        """A further block for the owner of these, as close to them as can be."""
+        return self._within(owned) or self._next_to(owned) or self.pick()
+
+    def _take(self, node_prefix: Prefix) -> Prefix | None:
+        space = self._draft.space(self._subnet, node_prefix)
+        block = next(space.free_blocks(node_prefix), None)
+        if block is not None:
+            self._draft.give(self._subnet, block)
+        return block
+
+    def _within(self, owned: Sequence[Prefix]) -> Prefix | None:
+        for node_prefix in self._node_prefixes(owned):
+            block = self._take(node_prefix)
+            if block is not None:
+                return block
+        return None
+
+    def _next_to(self, owned: Sequence[Prefix]) -> Prefix | None:
+        """An empty node prefix beside one of the owner's, or else in one of its groups."""
+        node_prefixes = self._node_prefixes(owned)
+        around = [p.ancestor(p.length - 1) for p in node_prefixes if p.length]
+        around += [
+            group
+            for group in self._draft.groups(self._subnet, self.family)
+            if any(group.contains(prefix) for prefix in node_prefixes)
+        ]
+        for prefix in around:
+            space = self._draft.space(self._subnet, prefix.halves()[0])
+            if space.prefix.contains(prefix):
+                found = space.lightest_free(prefix)
+                if found is not None:
+                    return self._take(found)
+        return None
+
+    def _node_prefixes(self, owned: Sequence[Prefix]) -> list[Prefix]:
+        found = {self._draft.space(self._subnet, block).node_prefix(block) for block in owned}
+        return sorted(found)
+
+    def _in_lightest_group(self) -> Prefix | None:
+        heap = self._open
+        if self._closing and (not heap or (heap[0][0] >= self._cap and self._closing[0] < heap[0])):
+            heap = self._closing
+        while heap:
+            load, group = heap[0]
+            found = self._draft.space(self._subnet, group).lightest_free(group)
+            if found is not None:
+                heapq.heapreplace(heap, (load + 1, group))
+                return self._take(found)
+            heapq.heappop(heap)
+        return self._in_lightest_group() if self._closing else None
+
+    def _beyond(self) -> Prefix | None:
+        """In a further prefix of the subnet, or a block in somebody's node prefix.
+
+        A further prefix needs an entry in every table, sharing none: while the prefixes of all
+        subnets are few for the budget, nobody shares.
+        """
+        prefixes = sum(
+            len(self._draft.spaces_of(subnet, self.family)) for subnet in self._draft.subnets
+        )
+        if 2 * (prefixes + 1) <= self._budget:
+            return self._further() or self._shared()
+        return self._shared() or self._further()
+
+    def _further(self) -> Prefix | None:
+        prefix = self._draft.add_prefix(self._subnet, self.family)
+        if prefix is None:
+            return None
+        heapq.heappush(self._open, (0, prefix))
+        return self._in_lightest_group()
+
+    def _shared(self) -> Prefix | None:
+        for space in self._draft.spaces_of(self._subnet, self.family):
+            found = space.lightest_shared(space.prefix)
+            if found is not None:
+                return self._take(found)
+        return None

@@ -1,0 +1,93 @@
+"""Which part of the networks each subnet gets: prefixes of different subnets are disjoint.
+
+At the first batch a network is split by a power of two that leaves something spare; whoever comes
+later, and a subnet that is full, takes half of the largest spare prefix, never a loan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ipam.model import Network, network_of
+from ipam.prefix import Family, Prefix
+
+
+def spare(networks: Sequence[Network], taken: Iterable[Prefix], family: Family) -> list[Prefix]:
+    """What no subnet has yet, as few prefixes, the largest first.
+
+    Ranges that are excluded count as taken down to the size of a node prefix; below that they
+    are left out block by block.
+    """
+    taken = [prefix for prefix in taken if prefix.family is family]
+    found: list[Prefix] = []
+    for network in networks:
+        excluded = [e for e in network.exclude if e.family is family]
+        wide = [e for e in excluded if e.length <= network.node[family]]
+        for cidr in network.cidrs:
+            if cidr.family is family:
+                found += _without(cidr, [*taken, *wide], network.block[family])
+    return sorted(found, key=lambda prefix: (prefix.length, prefix.value))
+
+
+def first_shares(
+    networks: Sequence[Network], family: Family, subnets: Sequence[str]
+) -> dict[str, Prefix]:
+    """A prefix for each of the subnets that a cluster starts with, all of one size.
+
+    They lie as far apart as possible, so that what is beside them stays spare. Subnets for which
+    nothing is left get none.
+    """
+    room = spare(networks, (), family)
+    if not room or not subnets:
+        return {}
+    length = room[0].length
+    longest = max(network.block[family] for network in networks)
+    while length < longest and _count(room, length) <= len(subnets):
+        length += 1
+    places = [
+        (_reversed(index, length - prefix.length), prefix.value, index)
+        for prefix in room
+        if prefix.length <= length
+        for index in range(1 << (length - prefix.length))
+    ]
+    step = family.width - length
+    chosen = sorted(places)[: len(subnets)]
+    return {
+        subnet: Prefix(family, value + (index << step), length)
+        for subnet, (_, value, index) in zip(sorted(subnets), chosen, strict=False)
+    }
+
+
+def further_share(
+    networks: Sequence[Network], taken: Iterable[Prefix], family: Family
+) -> Prefix | None:
+    """Half of the largest spare prefix, or all of it where it is no larger than a node prefix.
+
+    None if nothing is spare.
+    """
+    room = spare(networks, taken, family)
+    if not room:
+        return None
+    largest = room[0]
+    if largest.length < network_of(networks, largest).node[family]:
+        return largest.halves()[0]
+    return largest
+
+
+def _without(prefix: Prefix, taken: Sequence[Prefix], longest: int) -> list[Prefix]:
+    """The maximal prefixes inside one that overlap nothing that is taken."""
+    inside = [other for other in taken if other.overlaps(prefix)]
+    if not inside:
+        return [prefix]
+    if prefix.length >= longest or any(other.contains(prefix) for other in inside):
+        return []
+    zero, one = prefix.halves()
+    return _without(zero, inside, longest) + _without(one, inside, longest)
+
+
+def _count(prefixes: Iterable[Prefix], length: int) -> int:
+    return sum(1 << (length - prefix.length) for prefix in prefixes if prefix.length <= length)
+
+
+def _reversed(index: int, bits: int) -> int:
+    return int(format(index, f"0{bits}b")[::-1], 2) if bits else 0

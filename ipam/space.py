@@ -1,0 +1,222 @@
+"""The space of one prefix: which blocks in it are given out, and where there is room for more.
+
+A persistent binary trie: a change makes new vertices along one path and shares all others, so an
+old space stays valid and costs nothing to keep. It ends at *node prefixes* (the aligned prefix
+that one node gets to itself and grows in), which keep their blocks as the bits of a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ipam.prefix import Family, Prefix
+
+
+class Vertex(NamedTuple):
+    """What is known about one aligned prefix; a vertex that is None is wholly empty.
+
+    ``load`` counts the blocks given out beneath, ``free`` the node prefixes beneath in which
+    nothing is given out, ``room`` the blocks not given out in the other node prefixes. At a node
+    prefix, bit i of ``used`` says that block i is given out or excluded. A vertex above that is
+    wholly excluded has no children and nothing free.
+    """
+
+    load: int
+    free: int
+    room: int
+    used: int
+    zero: Vertex | None
+    one: Vertex | None
+
+
+_EXCLUDED = Vertex(0, 0, 0, 0, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """All room of one prefix. ``node_length`` and ``block_length`` are prefix lengths."""
+
+    prefix: Prefix
+    node_length: int
+    block_length: int
+    root: Vertex | None
+
+    @classmethod
+    def empty(
+        cls, prefix: Prefix, node_length: int, block_length: int, exclude: tuple[Prefix, ...]
+    ) -> Space:
+        """A space with nothing given out; blocks that overlap an excluded prefix never will be.
+
+        A node prefix is never wider than the space itself.
+        """
+        node_length = max(node_length, prefix.length)
+        space = cls(prefix, node_length, block_length, None)
+        return replace(space, root=space._outline(prefix, exclude))
+
+    @property
+    def family(self) -> Family:
+        """The address family of all that is in it."""
+        return self.prefix.family
+
+    @property
+    def load(self) -> int:
+        """How many blocks are given out."""
+        return self.root.load if self.root is not None else 0
+
+    @property
+    def blocks_per_node(self) -> int:
+        """How many blocks one node prefix holds."""
+        return 1 << (self.block_length - self.node_length)
+
+    def node_prefix(self, block: Prefix) -> Prefix:
+        """The node prefix around a block."""
+        return block.ancestor(self.node_length)
+
+    def measure(self, prefix: Prefix) -> tuple[int, int, int]:
+        """Load, free node prefixes and room of an aligned prefix, at least a node prefix wide."""
+        vertex = self._vertex(prefix)
+        if vertex is None:
+            return 0, 1 << (self.node_length - prefix.length), 0
+        return vertex.load, vertex.free, vertex.room
+
+    def used(self, node_prefix: Prefix) -> int:
+        """The bits of the blocks of a node prefix that cannot be given out any more."""
+        vertex = self._vertex(node_prefix)
+        if vertex is _EXCLUDED:
+            return (1 << self.blocks_per_node) - 1
+        return vertex.used if vertex is not None else 0
+
+    def block(self, node_prefix: Prefix, index: int) -> Prefix:
+        """The block of that index in a node prefix."""
+        value = node_prefix.value | index << (self.family.width - self.block_length)
+        return Prefix(self.family, value, self.block_length)
+
+    def free_blocks(self, node_prefix: Prefix) -> Iterator[Prefix]:
+        """The blocks of a node prefix that can be given out, lowest first."""
+        used = self.used(node_prefix)
+        for index in range(self.blocks_per_node):
+            if not used >> index & 1:
+                yield self.block(node_prefix, index)
+
+    def lightest_free(self, within: Prefix) -> Prefix | None:
+        """The empty node prefix to take next in a prefix: always towards the half with less load.
+
+        Whatever is given out is thus spread evenly, and any prefix can be halved in load.
+        """
+        return self._lightest(within, free=True)
+
+    def lightest_shared(self, within: Prefix) -> Prefix | None:
+        """A node prefix in use that has a block left, towards the half with less load."""
+        return self._lightest(within, free=False)
+
+    def given(self, block: Prefix) -> Space:
+        """The space after a block was given out; raises ValueError if it cannot be."""
+        return replace(self, root=self._changed(block, given=True))
+
+    def released(self, block: Prefix) -> Space:
+        """The space after a block came back; raises ValueError if it was not given out."""
+        return replace(self, root=self._changed(block, given=False))
+
+    def _lightest(self, within: Prefix, *, free: bool) -> Prefix | None:
+        vertex = self._vertex(within)
+        if not _has(vertex, free=free):
+            return None
+        value, top = within.value, self.family.width - 1
+        for depth in range(within.length, self.node_length):
+            if vertex is None:
+                break
+            zero, one = vertex.zero, vertex.one
+            if _has(one, free=free) and (not _has(zero, free=free) or _load(one) < _load(zero)):
+                value |= 1 << (top - depth)
+                vertex = one
+            else:
+                vertex = zero
+        return Prefix(self.family, value, self.node_length)
+
+    def _vertex(self, prefix: Prefix) -> Vertex | None:
+        vertex = self.root
+        top = self.family.width - 1
+        for depth in range(self.prefix.length, prefix.length):
+            if vertex is None or vertex is _EXCLUDED:
+                return vertex
+            vertex = vertex.one if prefix.value >> (top - depth) & 1 else vertex.zero
+        return vertex
+
+    def _changed(self, block: Prefix, *, given: bool) -> Vertex | None:
+        if block.length != self.block_length or not self.prefix.contains(block):
+            raise ValueError(f"{block} is not a block of {self.prefix}")
+        top = self.family.width - 1
+        path: list[tuple[Vertex | None, bool]] = []
+        vertex = self.root
+        for depth in range(self.prefix.length, self.node_length):
+            if vertex is _EXCLUDED:
+                raise ValueError(f"{block} is excluded")
+            right = bool(block.value >> (top - depth) & 1)
+            path.append((vertex, right))
+            if vertex is not None:
+                vertex = vertex.one if right else vertex.zero
+        vertex = self._changed_node(vertex, block, given=given)
+        empty = 1  # free node prefixes of an empty child
+        for parent, right in reversed(path):
+            zero = parent.zero if parent is not None else None
+            one = parent.one if parent is not None else None
+            vertex = _joined(zero, vertex, empty) if right else _joined(vertex, one, empty)
+            empty <<= 1
+        return vertex
+
+    def _changed_node(self, vertex: Vertex | None, block: Prefix, *, given: bool) -> Vertex | None:
+        load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
+        index = block.value >> (self.family.width - self.block_length)
+        bit = 1 << (index & (self.blocks_per_node - 1))
+        if bool(used & bit) is given:
+            raise ValueError(f"{block} is {'already' if given else 'not'} given out")
+        return self._node_vertex(load + 1 if given else load - 1, used ^ bit)
+
+    def _node_vertex(self, load: int, used: int) -> Vertex | None:
+        if not used:
+            return None
+        left = self.blocks_per_node - used.bit_count()
+        if load:
+            return Vertex(load, 0, left, used, None, None)
+        return Vertex(0, 1 if left else 0, 0, used, None, None)
+
+    def _outline(self, prefix: Prefix, exclude: tuple[Prefix, ...]) -> Vertex | None:
+        inside = tuple(excluded for excluded in exclude if excluded.overlaps(prefix))
+        if not inside:
+            return None
+        if prefix.length == self.node_length:
+            used = 0
+            for index in range(self.blocks_per_node):
+                block = self.block(prefix, index)
+                used |= any(block.overlaps(excluded) for excluded in inside) << index
+            return self._node_vertex(0, used)
+        if any(excluded.contains(prefix) for excluded in inside):
+            return _EXCLUDED
+        zero, one = prefix.halves()
+        empty = 1 << (self.node_length - zero.length)
+        return _joined(self._outline(zero, inside), self._outline(one, inside), empty)
+
+
+def _joined(zero: Vertex | None, one: Vertex | None, empty: int) -> Vertex | None:
+    """The parent of two children; ``empty`` is how many node prefixes a child has that is None."""
+    if zero is None:
+        if one is None:
+            return None
+        return Vertex(one.load, one.free + empty, one.room, 0, None, one)
+    if one is None:
+        return Vertex(zero.load, zero.free + empty, zero.room, 0, zero, None)
+    load, free, room = zero.load + one.load, zero.free + one.free, zero.room + one.room
+    return Vertex(load, free, room, 0, zero, one)
+
+
+def _has(vertex: Vertex | None, *, free: bool) -> bool:
+    """Whether an empty node prefix (or else a block in one that is in use) is left."""
+    if vertex is None:
+        return free
+    return vertex.free > 0 if free else vertex.room > 0
+
+
+def _load(vertex: Vertex | None) -> int:
+    return vertex.load if vertex is not None else 0

@@ -1,0 +1,1 @@
+"""Where state is kept: one small port, and what is behind it."""
