@@ -1,0 +1,66 @@
+"""``vpcrouter plan``: what would change in the route tables, like a diff; changes nothing."""
+
+from __future__ import annotations
+
+import click
+
+from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.options import Slack, documented, source_options
+from vpcrouter.cli.output import write
+from vpcrouter.cli.report import plan_report, say_unserved
+from vpcrouter.cli.source import read_snapshot, refuse_both
+from vpcrouter.model import Plan, Snapshot
+from vpcrouter.wire import dump_plan, dump_plan_with_snapshot
+
+_EXAMPLES = """
+vpcrouter plan -f cluster.yaml
+vpcrouter plan --snapshot snapshot.json --slack 0.05 -o json
+vpcrouter plan --exit-code || echo "something would change"
+"""
+
+
+@documented("Show what would change in the route tables.", _EXAMPLES)
+@source_options
+@click.option(
+    "--slack",
+    type=Slack(),
+    help="How far above the least possible load to stay for the sake of fewer changes, as a share."
+    "  [default: the cluster file's; 0 for a snapshot file]",
+)
+@click.option("--exit-code", is_flag=True, help="End with 10 when something would change.")
+def command(
+    cluster_file: str | None,
+    snapshot_file: str | None,
+    output: str,
+    slack: float | None,
+    exit_code: bool,
+) -> ExitCode:
+    """Show what would change in the route tables, like a diff, and change nothing.
+
+    With --snapshot, plan exactly that file. With -f, give nodes that are new their addresses on a
+    copy of the store and plan with them; nothing is written.
+    """
+    refuse_both(cluster_file, snapshot_file)
+    if snapshot_file is not None:
+        return _plan_file(read_snapshot(snapshot_file), slack or 0.0, output, exit_code)
+    raise NotImplementedError
+
+
+def _plan_file(snapshot: Snapshot, slack: float, output: str, exit_code: bool) -> ExitCode:
+    plan = make_plan(snapshot, slack)
+    write(dump_plan(plan, snapshot) if output == "json" else plan_report(plan, snapshot))
+    return _end(plan, exit_code)
+
+
+def make_plan(snapshot: Snapshot, slack: float) -> Plan:
+    """The plan for a snapshot; numpy is imported here and by no command that does not plan."""
+    from vpcrouter.planner import plan
+
+    return plan(snapshot, slack)
+
+
+def _end(plan: Plan, exit_code: bool) -> ExitCode:
+    if say_unserved(plan):
+        return ExitCode.UNSERVED
+    changes = any(table.steps for table in plan.tables)
+    return ExitCode.WOULD_CHANGE if exit_code and changes else ExitCode.DONE

@@ -1,0 +1,171 @@
+"""A plan as people read it: like a diff, table by table, with what it leads to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from ipam.prefix import Family
+from vpcrouter.cli.output import complain, counted, few, layout, number, paint, percent, strong
+from vpcrouter.model import (
+    Action,
+    Kind,
+    Plan,
+    PlannedEntry,
+    Proof,
+    ProofStatus,
+    RouteTable,
+    Snapshot,
+    Step,
+    TablePlan,
+)
+
+SIGNS = {
+    Action.CREATE: ("+", "green"),
+    Action.REPLACE: ("~", "yellow"),
+    Action.DELETE: ("-", "red"),
+}
+
+
+def plan_report(plan: Plan, snapshot: Snapshot) -> str:
+    """The changes of every table, what they lead to, and a summary."""
+    names = {node.interface: node.name for node in snapshot.nodes}
+    zones = table_zones(snapshot)
+    parts = [
+        "".join(_table_lines(table, present, zones[table.id], names))
+        for table, present in zip(plan.tables, snapshot.route_tables, strict=True)
+    ]
+    return "\n".join([*parts, summary(plan, snapshot)])
+
+
+def summary(plan: Plan, snapshot: Snapshot) -> str:
+    """What the plan changes and what it leads to, over all tables."""
+    weight = sum(table.weight for table in plan.tables)
+    detour = sum(table.detour_weight for table in plan.tables)
+    blocks = sum(len(columns) for columns in snapshot.blocks.values())
+    entries = sum(len(table.entries) for table in plan.tables)
+    load = max((table.max_load for table in plan.tables), default=0.0)
+    tables = counted(len(plan.tables), "table")
+    return (
+        f"{strong('Plan:')} {_changes(step for table in plan.tables for step in table.steps)} "
+        f"in {tables}.\n"
+        f"{counted(len(snapshot.nodes), 'node')} with {counted(blocks, 'block')}; "
+        f"{counted(entries, 'entry', 'entries')}; largest load {number(load)}; "
+        f"{percent(detour / weight if weight else 0.0)} of the weight takes a detour.\n"
+    )
+
+
+def say_unserved(plan: Plan) -> bool:
+    """Name on standard error what a table cannot serve, and why; whether there was anything."""
+    reasons: dict[str, list[str]] = {}
+    for table in plan.tables:
+        for one in table.unserved:
+            what = f"{one.subnet} in {table.id} ({one.family}, {counted(one.blocks, 'block')})"
+            reasons.setdefault(one.reason, []).append(what)
+    for reason, subnets in reasons.items():
+        complain(
+            f"cannot be served: {reason}: subnet {few(subnets)}; their entries stay as they are"
+        )
+    return bool(reasons)
+
+
+def table_zones(snapshot: Snapshot) -> dict[str, str]:
+    """For each table the zones of the subnets that use it, as people read them."""
+    zones: dict[str, set[str]] = {table.id: set() for table in snapshot.route_tables}
+    for subnet in snapshot.subnets:
+        zones[subnet.route_table].add(subnet.zone)
+    return {table: ", ".join(sorted(zone)) for table, zone in zones.items()}
+
+
+def room(table: RouteTable) -> str:
+    """How many entries a table takes, for each family that it takes any of."""
+    families = [family for family in Family if table.limit.get(family) or table.budget.get(family)]
+    several = len(families) > 1
+    return "; ".join(
+        f"{f'{family} ' if several else ''}budget {table.budget.get(family, 0)} "
+        f"of limit {table.limit.get(family, 0)}"
+        for family in families or [Family.IPV4]
+    )
+
+
+def table_heading(table: RouteTable, zone: str) -> str:
+    """One table as a heading: its id, who uses it, what it takes."""
+    used = f"zone {zone}" if zone else "no subnet uses it"
+    return f"{strong(f'Route table {table.id}')} ({used}; {room(table)})\n"
+
+
+def _table_lines(
+    table: TablePlan, present: RouteTable, zone: str, names: Mapping[str, str]
+) -> Iterator[str]:
+    yield table_heading(present, zone)
+    entries = {entry.destination: entry for entry in table.entries}
+    rows = []
+    for step in table.steps:
+        entry = None if step.action is Action.DELETE else entries.get(step.destination)
+        rows.append(
+            (
+                "  " + SIGNS[step.action][0],
+                str(step.destination),
+                hop(step, names),
+                *_does(entry),
+                step.reason,
+            )
+        )
+    for step, line in zip(table.steps, layout(rows, right={4}), strict=True):
+        yield paint(line, SIGNS[step.action][1]) + "\n"
+    yield f"  {_changes(table.steps)}; {_outcome(table)}\n"
+
+
+def hop(step: Step, names: Mapping[str, str]) -> str:
+    """The next hop of a step: from and to for a replacement."""
+
+    def one(interface: str | None) -> str:
+        name = names.get(interface or "")
+        return f"{interface} ({name})" if name else str(interface)
+
+    if step.action is Action.REPLACE:
+        return f"{one(step.previous_interface)} -> {one(step.interface)}"
+    return one(step.previous_interface if step.action is Action.DELETE else step.interface)
+
+
+def _does(entry: PlannedEntry | None) -> tuple[str, str]:
+    """What an entry catches and the load that it puts on its node."""
+    if entry is None:
+        return "", ""
+    blocks = counted(entry.blocks, "block")
+    if entry.kind is Kind.DIRECT:
+        return f"direct, {blocks}", ""
+    return f"aggregate, {blocks}", f"load {number(entry.load)}"
+
+
+def _changes(steps: Iterable[Step]) -> str:
+    count = Counter(step.action for step in steps)
+    if not count:
+        return "no changes"
+    return ", ".join(f"{count[action]:,} to {action.value}" for action in Action)
+
+
+def _outcome(table: TablePlan) -> str:
+    families = [family for family in Family if family in table.proof]
+    proofs = [
+        f"{f'{family} ' if len(families) > 1 else ''}{_proven(table.proof[family])}"
+        for family in families
+    ]
+    parts = [
+        f"then {counted(len(table.entries), 'entry', 'entries')}",
+        f"largest load {number(table.max_load)}" + (f" ({'; '.join(proofs)})" if proofs else ""),
+        f"detour {percent(table.detour_share)}",
+    ]
+    return ", ".join(parts)
+
+
+def _proven(proof: Proof) -> str:
+    """What is known about how much less the load could be."""
+    if proof.status is ProofStatus.OPTIMAL:
+        text = f"least possible {number(proof.least_load)}"
+    else:
+        text = f"least found {number(proof.least_load)}, least possible at least "
+        text += number(proof.lower_bound)
+    if proof.entries_for_less is not None:
+        text += f", less takes {counted(proof.entries_for_less, 'entry', 'entries')}"
+    return text

@@ -1,0 +1,56 @@
+"""Where a command's snapshot comes from: a snapshot file, or a cluster's store and fabric."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ipam.errors import BadInputError
+from vpcrouter.cli.options import CLUSTER_DEFAULT
+from vpcrouter.model import Snapshot
+from vpcrouter.wire import parse_snapshot
+
+STANDARD_INPUT = "-"
+
+
+def read_snapshot(name: str) -> Snapshot:
+    """The snapshot in a file, or on standard input for ``-``.
+
+    Raises BadInputError where it cannot be read or is no snapshot.
+    """
+    if name == STANDARD_INPUT:
+        return parse_snapshot(sys.stdin.buffer.read(), "standard input")
+    try:
+        content = Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise BadInputError(
+            f"{name}: cannot be read: {reason}: name a snapshot file (see 'vpcrouter snapshot')"
+        ) from error
+    return parse_snapshot(content, name)
+
+
+def cluster_path(name: str | None) -> Path:
+    """The cluster file to use when this one, or none, was named."""
+    path = Path(name or CLUSTER_DEFAULT)
+    if name is None and not path.exists():
+        raise click.UsageError(
+            f"there is no {CLUSTER_DEFAULT} here: name a cluster file with -f",
+            click.get_current_context(silent=True),
+        )
+    return path
+
+
+def refuse_both(cluster_file: str | None, snapshot_file: str | None) -> None:
+    """A command looks at a cluster or at a snapshot file, not at both.
+
+    A cluster file that only the environment names gives way to a snapshot file.
+    """
+    context = click.get_current_context()
+    given = context.get_parameter_source("cluster_file")
+    if snapshot_file is not None and cluster_file is not None:
+        if given is click.core.ParameterSource.ENVIRONMENT:
+            return
+        raise click.UsageError("-f and --snapshot exclude each other: give one", context)
