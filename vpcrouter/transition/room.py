@@ -1,0 +1,318 @@
+"""Room in a full table: entries are deleted and created in turn, with little load on the way.
+
+A deleted entry's addresses fall to its cover until the entry that is to catch them is created, so
+each delete is the one after which the cover's node has the least load, and each create the one
+that relieves the most loaded node. What serves nothing goes first. Where no delete is safe, in
+this order: a cover gets the next hop that the target gives it; entries are created that make a
+delete safe; another node takes a cover over for a while; an entry of the target goes for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ipam.prefix import Prefix
+from vpcrouter.model import Action, Role, Step
+from vpcrouter.reachability.levels import check_move
+from vpcrouter.reachability.matching import Destinations
+from vpcrouter.transition.change import Change
+
+
+def shrink(change: Change) -> None:
+    """Delete what can go as things are while the table is over its limit."""
+    if change.room >= 0:
+        return
+    room = _Room(change)
+    while change.room < 0 and (destination := room.best_delete()) is not None:
+        room.step(destination)
+
+
+def make_room(change: Change) -> None:
+    """Delete and create until what is left to create fits, or no safe way is found."""
+    if change.room >= len(change.creates):
+        return
+    room = _Room(change)
+    while change.room < len(change.creates) and room.advance():
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What a step would move: addresses that one node gives and another takes.
+
+    ``relief`` and ``burden`` are the loads that the two lose and gain; ``idle`` says that nothing
+    reaches the addresses as it is, ``safe`` that the level of none falls.
+    """
+
+    giver: int | None
+    taker: int | None
+    relief: float
+    burden: float
+    idle: bool
+    safe: bool
+
+
+class _Room:
+    """The loads in a changing table, and what each possible step would do to them."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._ground = change.ground
+        self._moves: dict[Prefix, _Move] = {}
+        self._known = Destinations(change.family, ())
+        self._loads: dict[int, float] = {}
+        self._spent: set[Prefix] = set()
+        here = {
+            subnet.id
+            for subnet in change.ground.snapshot.subnets
+            if subnet.route_table == change.table.id
+        }
+        self._factors = dict.fromkeys(here, change.table.own_subnet_weight)
+        for destination in change.destinations:
+            node = self._ground.node(change.hop(destination))
+            self._add(node, self._load(destination, node))
+
+    def advance(self) -> bool:
+        """Make the next step, or the few that belong together; False if there is none."""
+        delete = self.best_delete()
+        if delete is not None and (self._change.room <= 0 or self._move(delete).idle):
+            self.step(delete)
+            return True
+        if delete is None and (self._settle_cover() or self._unlock(0)):
+            return True
+        if self._change.room > 0:
+            create = self._best_create()
+            if create is not None:
+                self.step(create)
+            return create is not None
+        return self._lend_cover() or self._unlock(len(self._change.target))
+
+    def best_delete(self) -> Prefix | None:
+        """The safe delete that leaves its cover's node with the least load."""
+
+        def key(destination: Prefix) -> tuple[bool, float, float, Prefix]:
+            move = self._move(destination)
+            load = 0.0 if move.taker is None else self._loads.get(move.taker, 0.0)
+            return not move.idle, load + move.burden, move.burden, destination
+
+        return min((d for d in self._change.deletes if self._move(d).safe), key=key, default=None)
+
+    def step(self, destination: Prefix) -> None:
+        """Make the step towards the target for this destination."""
+        self._do(self._change.towards_target(destination))
+
+    def _best_create(self) -> Prefix | None:
+        """The safe create that relieves the most loaded node, more specific ones first."""
+
+        def key(destination: Prefix) -> tuple[bool, float, float, Prefix]:
+            move = self._move(destination)
+            load = 0.0 if move.giver is None else self._loads.get(move.giver, 0.0)
+            return not move.idle, -load, -move.relief, destination
+
+        creates = self._change.creates
+        inner = Destinations(self._change.family, ((d, None) for d in creates))
+        safe = (d for d in creates if self._move(d).safe and not inner.within(d))
+        return min(safe, key=key, default=None)
+
+    # Where no delete is safe.
+
+    def _settle_cover(self) -> bool:
+        """Give a cover the target's next hop, where that makes a delete safe."""
+        for destination, cover, _ in self._by_cover():
+            wanted = self._change.target.get(cover)
+            if cover in self._change.replaces and wanted is not None:
+                step = self._change.towards_target(cover)
+                if self._frees(step, destination):
+                    self._do(step)
+                    return True
+        return False
+
+    def _lend_cover(self) -> bool:
+        """Let another node take a cover over, delete what is under it; the one that costs least."""
+        choices = [
+            (cover not in self._change.replaces | self._change.deletes, destination, cover, present)
+            for destination, cover, present in self._by_cover()
+            if cover not in self._spent
+        ]
+        for _, destination, cover, present in sorted(choices):
+            lender = self._lender(destination)
+            if lender is None or lender == present:
+                continue
+            reason = self._change.reasons.lend(destination, lender)
+            step = Step(Action.REPLACE, cover, lender, present, reason)
+            if self._frees(step, destination):
+                self._spent.add(cover)
+                self._do(step)
+                self.step(destination)
+                return True
+        return False
+
+    def _unlock(self, loans: int) -> bool:
+        """Create what makes a delete safe, and make it; at most so many entries go for a while."""
+        for delete, creates in self._keys():
+            if len(creates) > self._change.room + loans or self._change.room < 0:
+                continue
+            mark = len(self._change.steps)
+            vacated = self._vacate(len(creates) - self._change.room)
+            created = vacated is not None and all(self._try(create) for create in creates)
+            if created and self._move(delete).safe:
+                self.step(delete)
+                self._spent |= vacated or set()
+                return True
+            while len(self._change.steps) > mark:
+                self._undo()
+        return False
+
+    def _vacate(self, count: int) -> set[Prefix] | None:
+        """Delete so many entries that the target has, least loaded first; None if impossible."""
+        vacated: set[Prefix] = set()
+        change = self._change
+        while len(vacated) < count:
+            safe = [
+                (move.burden, destination)
+                for destination in change.target.keys() - self._spent - vacated - change.creates
+                if destination not in change.replaces and (move := self._loan(destination)).safe
+            ]
+            if not safe:
+                return None
+            destination = min(safe)[1]
+            reason = change.reasons.vacate(change.cover(destination))
+            present = change.hop(destination)
+            self._do(Step(Action.DELETE, destination, None, present, reason))
+            vacated.add(destination)
+        return vacated
+
+    def _keys(self) -> Iterator[tuple[Prefix, Sequence[Prefix]]]:
+        """Deletes with missing creates that may make them safe, the fewest first."""
+        creates = Destinations(self._change.family, ((d, None) for d in self._change.creates))
+        found: dict[frozenset[Prefix], Prefix] = {}
+        for delete in sorted(self._change.deletes):
+            inside = creates.within(delete)
+            choices = [inside]
+            cover = self._change.wanted.cover(delete)
+            if cover is not None and cover in creates:
+                choices += [[cover], [cover, *creates.within(cover)]]
+            for choice in choices:
+                if choice:
+                    found.setdefault(frozenset(choice), delete)
+        for group in sorted(found, key=lambda group: (len(group), sorted(group))):
+            yield found[group], sorted(group, key=lambda p: (-p.length, p.value))
+
+    def _by_cover(self) -> list[tuple[Prefix, Prefix, str]]:
+        """The deletes that fall to an entry of ours, with it and its interface; lightest first."""
+        found = []
+        for destination in self._change.deletes:
+            cover = self._change.cover(destination)
+            hop = self._change.hop(cover)
+            if cover is not None and hop is not None:
+                move = self._move(destination)
+                found.append((move.relief, destination, cover, hop))
+        return [(destination, cover, hop) for _, destination, cover, hop in sorted(found)]
+
+    def _frees(self, replace: Step, destination: Prefix) -> bool:
+        """Whether this change of a cover is safe and makes the delete safe."""
+        state, hop = self._change.state, self._change.hop
+        cover, interface = replace.destination, replace.interface
+        return (
+            check_move(self._ground, state, cover, hop(cover), interface) is None
+            and check_move(self._ground, state, destination, hop(destination), interface) is None
+        )
+
+    def _lender(self, destination: Prefix) -> str | None:
+        """The forwarder with the least load in the subnet that this entry serves."""
+        node = self._ground.node(self._change.hop(destination))
+        if node is None:
+            return None
+        subnet, nodes = self._ground.nodes[node].subnet, self._ground.nodes
+        able = [i for i in range(len(nodes)) if self._ground.role(i, subnet) is Role.FORWARD]
+        if not able:
+            return None
+        best = min(able, key=lambda i: (nodes[i].avoid, self._loads.get(i, 0.0), i))
+        return nodes[best].interface
+
+    # Steps and what they move.
+
+    def _try(self, destination: Prefix) -> bool:
+        safe = self._change.fall(destination) is None
+        if safe:
+            self.step(destination)
+        return safe
+
+    def _do(self, step: Step) -> None:
+        self._account(step, 1.0)
+        self._change.do(step)
+        self._forget(step.destination)
+
+    def _undo(self) -> None:
+        step = self._change.undo()
+        self._account(step, -1.0)
+        self._forget(step.destination)
+
+    def _account(self, step: Step, sign: float) -> None:
+        """Move the load that a step moves (or with -1 back), as long as it is not made."""
+        around = self._change.hop(self._change.cover(step.destination))
+        giver = self._ground.node(step.previous_interface or around)
+        taker = self._ground.node(step.interface or around)
+        self._add(giver, -sign * self._load(step.destination, giver))
+        self._add(taker, sign * self._load(step.destination, taker))
+
+    def _add(self, node: int | None, load: float) -> None:
+        if node is not None:
+            self._loads[node] = self._loads.get(node, 0.0) + load
+
+    def _move(self, destination: Prefix) -> _Move:
+        """What the create or delete of this destination would move now."""
+        move = self._moves.get(destination)
+        if move is None:
+            around = self._change.hop(self._change.cover(destination))
+            if destination in self._change.creates:
+                move = self._moved(destination, around, self._change.target[destination])
+            else:
+                move = self._moved(destination, self._change.hop(destination), around)
+            self._moves[destination] = move
+            self._known.put(destination, None)
+        return move
+
+    def _loan(self, destination: Prefix) -> _Move:
+        around = self._change.hop(self._change.cover(destination))
+        return self._moved(destination, self._change.hop(destination), around)
+
+    def _moved(self, destination: Prefix, before: str | None, after: str | None) -> _Move:
+        giver, taker = self._ground.node(before), self._ground.node(after)
+        return _Move(
+            giver,
+            taker,
+            self._load(destination, giver),
+            self._load(destination, taker),
+            not any(
+                self._ground.role(giver, tree.subnet)
+                for first, last in self._change.destinations.piece(destination)
+                for tree, _, _ in self._ground.trees_over(self._change.family, first, last)
+            ),
+            check_move(self._ground, self._change.state, destination, before, after) is None,
+        )
+
+    def _load(self, destination: Prefix, node: int | None) -> float:
+        """What the piece of this destination puts on a node."""
+        if node is None:
+            return 0.0
+        family, owners = self._change.family, self._ground.owners[self._change.family]
+        weight = 0.0
+        for piece in self._change.destinations.piece(destination):
+            for tree, first, last in self._ground.trees_over(family, *piece):
+                rows = owners.rows(first, last)
+                others = owners.weight(rows) - owners.weight_owned(rows, node)
+                weight += others * self._factors.get(tree.subnet, 1.0)
+        return weight / self._ground.nodes[node].capacity
+
+    def _forget(self, destination: Prefix) -> None:
+        """Drop what is known about destinations whose piece or cover a step there changes."""
+        known = [destination, *self._known.within(destination)]
+        cover = self._known.cover(destination)
+        while cover is not None:
+            known.append(cover)
+            cover = self._known.cover(cover)
+        for each in known:
+            if self._moves.pop(each, None) is not None:
+                self._known.remove(each)
