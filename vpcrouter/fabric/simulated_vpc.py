@@ -106,7 +106,9 @@ class SimulatedVpc:
         return replace(
             self._start,
             tables=tuple(
-                Table(name, tuple(self._with_state(row) for row in rows.values()))
+                Table(
+                    name, tuple(self._with_state(row) for row in sorted(rows.values(), key=_place))
+                )
                 for name, rows in tables.items()
             ),
             interfaces=tuple(self._interfaces[name] for name in sorted(self._interfaces)),
@@ -311,6 +313,15 @@ def _put(rows: _Rows, destination: Prefix, row: Row | None) -> None:
         rows.pop((destination, False), None)
     else:
         rows[destination, False] = row
+
+
+def _place(row: Row) -> tuple[bool, tuple[str, int, int], str]:
+    """Where a row stands in its table: CIDRs in order, then prefix lists."""
+    destination = row.destination
+    if isinstance(destination, Prefix):
+        numbers = (destination.family.value, destination.value, destination.length)
+        return False, numbers, row.origin.value
+    return True, (destination.id, 0, 0), row.origin.value
 
 
 def _canonical(cidr: str) -> Prefix:
