@@ -167,8 +167,8 @@ class Explainer:
             paths=tuple(self._paths(target, sources)),
         )
 
-    def node(self, node: Node) -> NodeStory:
-        """What a node owns, how it is reached and what it does for others."""
+    def node(self, node: Node, tables: Sequence[RouteTable]) -> NodeStory:
+        """What a node owns, how these tables reach it and what it does in them for others."""
         index = self._snapshot.nodes.index(node)
         blocks = tuple(
             Block(columns.prefix(row), node.name, columns.weight[row])
@@ -176,13 +176,14 @@ class Explainer:
             for row in range(len(columns))
             if columns.node[row] == index
         )
-        tables = tuple(self._node_in(table, node, blocks) for table in self._snapshot.route_tables)
-        return NodeStory(node, blocks, tables)
+        return NodeStory(
+            node, blocks, tuple(self._node_in(table, node, blocks) for table in tables)
+        )
 
-    def prefix(self, prefix: Prefix) -> PrefixStory:
-        """Which entries catch a prefix, and what they carry."""
-        tables = tuple(self._prefix_in(table, prefix) for table in self._snapshot.route_tables)
-        return PrefixStory(prefix, self._subnet_holding(prefix), tables)
+    def prefix(self, prefix: Prefix, tables: Sequence[RouteTable]) -> PrefixStory:
+        """Which entries of these tables catch a prefix, and what they carry."""
+        found = tuple(self._prefix_in(table, prefix) for table in tables)
+        return PrefixStory(prefix, self._subnet_holding(prefix), found)
 
     # Packets.
 
@@ -229,7 +230,8 @@ class Explainer:
             text = f"{longest}, next hop {match.interface}, which is no node's: run vpcrouter plan"
             return (Hop(Place.TABLE, table.id, text, "R1"),), Outcome.LOST
         text = f"{longest}, next hop {match.interface} of node {self._name(index)}"
-        here = Hop(Place.TABLE, table.id, f"{text}; {self._why(table, match.destination)}")
+        why, rule = self._why(table, match.destination)
+        here = Hop(Place.TABLE, table.id, f"{text}; {why}", rule)
         hops, outcome = self._at_node(index, target)
         return (here, *hops), outcome
 
@@ -263,19 +265,19 @@ class Explainer:
         trees = self._ground.trees_over(target.family, target.address, target.address)
         return next(trees, None) is not None
 
-    def _why(self, table: RouteTable, destination: Prefix) -> str:
-        """Why this entry is as it is, from what it carries."""
+    def _why(self, table: RouteTable, destination: Prefix) -> tuple[str, str | None]:
+        """Why this entry is as it is, from what it carries, and the promise behind it."""
         state = self._states[table.id]
         carried = tuple(self._traffic.carried(table, state, destination))
         node = self._ground.node(state.interface(destination))
         foreign = [part for part in carried if part.owner != node]
         if not foreign:
-            return "direct: all blocks it catches are this node's own"
+            return "direct: all blocks it catches are this node's own", None
         family = destination.family
         budget = table.budget.get(family, 0)
         owners = len({part.owner for part in carried})
         text = f"aggregate: {len(carried)} blocks of {owners} nodes share it"
-        return f"{text}, as {state.count(family)} of {budget} entries are in use"
+        return f"{text}, as {state.count(family)} of {budget} entries are in use", "R5"
 
     def _at_node(self, index: int, target: _Target) -> tuple[tuple[Hop, ...], Outcome]:
         """What the next hop's node does."""

@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeVar
-
-import click
+from collections.abc import Iterable, Sequence
 
 from ipam.errors import BadInputError
-from vpcrouter.cli.output import few
+from vpcrouter.cli.output import NAMED, few
 from vpcrouter.model import Snapshot
-
-F = TypeVar("F", bound=Callable[..., object])
 
 LISTED = 60
 """Up to so many rows are listed; more are summarised unless they were asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What to show; None shows everything of that kind."""
-
-    table: str | None = None
-    subnet: str | None = None
-    node: str | None = None
-    family: str | None = None
-    kind: str | None = None
-
-    @property
-    def is_given(self) -> bool:
-        """Whether anything is filtered at all."""
-        return self != Filter()
-
-    def check(self, snapshot: Snapshot) -> None:
-        """Raises BadInputError where a filter names what is not there."""
-        known("table", self.table, (table.id for table in snapshot.route_tables))
-        known("subnet", self.subnet, (subnet.id for subnet in snapshot.subnets))
-        known("node", self.node, (node.name for node in snapshot.nodes))
-
-    def takes(self, **values: str | None) -> bool:
-        """Whether an object with these values passes."""
-        return all(
-            getattr(self, key) is None or getattr(self, key) == value
-            for key, value in values.items()
-        )
+def wants(chosen: str | None, value: str | None) -> bool:
+    """Whether something with this value passes a filter; None lets everything pass."""
+    return chosen is None or chosen == value
 
 
-def known(what: str, name: str | None, names: Iterable[str]) -> None:
-    """Raises BadInputError, with what comes close, where there is nothing of that name."""
-    if name is None:
-        return
+def is_listed(everything: bool, filters: Sequence[str | None], count: int) -> bool:
+    """Whether rows are listed one by one, and not summarised."""
+    return everything or count <= LISTED or any(one is not None for one in filters)
+
+
+def check_table(snapshot: Snapshot, name: str | None) -> None:
+    """Raises BadInputError where there is no such route table."""
+    _check("route table", name, (table.id for table in snapshot.route_tables))
+
+
+def check_subnet(snapshot: Snapshot, name: str | None) -> None:
+    """Raises BadInputError where there is no such subnet."""
+    _check("subnet", name, (subnet.id for subnet in snapshot.subnets))
+
+
+def check_node(snapshot: Snapshot, name: str | None) -> None:
+    """Raises BadInputError where there is no such node."""
+    _check("node", name, (node.name for node in snapshot.nodes))
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """Names that come close to one that is not there, as advice."""
     there = list(names)
-    if name not in there:
-        close = difflib.get_close_matches(name, there, n=5) or sorted(there)
-        hint = f"there is {few(close)}" if close else f"there is no {what} at all"
-        raise BadInputError(f"there is no {what} {name!r}: {hint}")
+    close = difflib.get_close_matches(name, there, n=NAMED)
+    if close:
+        return f"did you mean {few(close)}?"
+    return f"there is {few(sorted(there))}" if there else "there is none at all"
+
+
+def _check(what: str, name: str | None, names: Iterable[str]) -> None:
+    there = list(names)
+    if name is not None and name not in there:
+        raise BadInputError(f"there is no {what} {name!r}: {close_to(name, there)}")

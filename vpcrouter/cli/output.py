@@ -80,11 +80,12 @@ def layout(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterat
         yield "  ".join(padded).rstrip()
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def listing(headings: Sequence[str], rows: Iterable[Sequence[str]], indent: int = 0) -> str:
     """The rows under their headings; a heading that starts with ``#`` is of a column of numbers."""
+    margin = " " * indent
     right = {position for position, text in enumerate(headings) if text.startswith("#")}
     heading, *lines = layout([[text.removeprefix("#") for text in headings], *rows], right)
-    return "".join(f"{line}\n" for line in (strong(heading), *lines))
+    return "".join(f"{margin}{line}\n" for line in (strong(heading), *lines))
 
 
 def number(value: float) -> str:

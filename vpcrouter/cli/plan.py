@@ -10,7 +10,7 @@ from vpcrouter.cli.output import write
 from vpcrouter.cli.report import plan_report, say_unserved
 from vpcrouter.cli.source import read_snapshot, refuse_both
 from vpcrouter.model import Plan, Snapshot
-from vpcrouter.wire import dump_plan, dump_plan_with_snapshot
+from vpcrouter.wire import dump_plan
 
 _EXAMPLES = """
 vpcrouter plan -f cluster.yaml

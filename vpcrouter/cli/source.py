@@ -15,6 +15,14 @@ from vpcrouter.wire import parse_snapshot
 STANDARD_INPUT = "-"
 
 
+def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
+    """What there is at present, in a snapshot file or a cluster; changes nothing."""
+    refuse_both(cluster_file, snapshot_file)
+    if snapshot_file is not None:
+        return read_snapshot(snapshot_file)
+    raise NotImplementedError
+
+
 def read_snapshot(name: str) -> Snapshot:
     """The snapshot in a file, or on standard input for ``-``.
 

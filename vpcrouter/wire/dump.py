@@ -56,7 +56,7 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Json]:
     return {
         "version": VERSION,
         "subnets": [_subnet(subnet) for subnet in snapshot.subnets],
-        "nodes": [_node(node) for node in snapshot.nodes],
+        "nodes": [node_document(node) for node in snapshot.nodes],
         "blocks": [block for family in Family for block in _blocks(snapshot.blocks[family], names)],
         "route_tables": [_table(table) for table in snapshot.route_tables],
     }
@@ -103,6 +103,22 @@ def step_document(step: Step) -> dict[str, Json]:
     }
 
 
+def node_document(node: Node) -> dict[str, Json]:
+    """One node."""
+    return {
+        "name": node.name,
+        "subnet": node.subnet,
+        "interface": node.interface,
+        "addresses": {
+            family.value: node.addresses[family] for family in Family if family in node.addresses
+        },
+        "capacity": node.capacity,
+        "healthy": node.healthy,
+        "forwards": node.forwards,
+        "avoid": node.avoid,
+    }
+
+
 def _table_plan(table: TablePlan) -> dict[str, Json]:
     return {
         "id": table.id,
@@ -129,21 +145,6 @@ def _subnet(subnet: Subnet) -> dict[str, Json]:
         "zone": subnet.zone,
         "route_table": subnet.route_table,
         "prefixes": [str(prefix) for prefix in sorted(subnet.prefixes)],
-    }
-
-
-def _node(node: Node) -> dict[str, Json]:
-    return {
-        "name": node.name,
-        "subnet": node.subnet,
-        "interface": node.interface,
-        "addresses": {
-            family.value: node.addresses[family] for family in Family if family in node.addresses
-        },
-        "capacity": node.capacity,
-        "healthy": node.healthy,
-        "forwards": node.forwards,
-        "avoid": node.avoid,
     }
 
 

@@ -1,0 +1,102 @@
+"""``vpcrouter blocks``: the address blocks and their owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ipam.prefix import Prefix, merge
+from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.filters import check_node, check_subnet, is_listed, wants
+from vpcrouter.cli.options import documented, filter_options, source_options
+from vpcrouter.cli.output import listing, number, percent, write
+from vpcrouter.cli.source import present
+from vpcrouter.model import Block, Snapshot
+from vpcrouter.wire.dump import Json, dump_json
+
+_EXAMPLES = """
+vpcrouter blocks -f cluster.yaml
+vpcrouter blocks --subnet subnet-0a --family ipv4
+vpcrouter blocks --node node-7 -o json
+"""
+
+Row = tuple[str, Block]  # the subnet's id and a block of one of its nodes
+
+
+@documented("Show the address blocks and their owners.", _EXAMPLES)
+@source_options
+@filter_options("subnet", "node", "family")
+def command(
+    cluster_file: str | None,
+    snapshot_file: str | None,
+    output: str,
+    everything: bool,
+    subnet: str | None,
+    node: str | None,
+    family: str | None,
+) -> ExitCode:
+    """Show the blocks that are given out, and who owns them.
+
+    Up to 60 are listed; more are summarised by subnet unless --all or a filter asks for them.
+    """
+    snapshot = present(cluster_file, snapshot_file)
+    check_subnet(snapshot, subnet)
+    check_node(snapshot, node)
+    rows = [
+        (home, block)
+        for home, block in _rows(snapshot)
+        if wants(subnet, home) and wants(node, block.node) and wants(family, block.prefix.family)
+    ]
+    if output == "json":
+        write(dump_json({"blocks": [_document(*row) for row in rows]}))
+    elif not rows:
+        write("no blocks\n")
+    elif is_listed(everything, (subnet, node, family), len(rows)):
+        write(_listed(rows))
+    else:
+        hint = f"\n{len(rows):,} blocks: list them with --all, or --subnet ID, --node NAME\n"
+        write(_summed(rows, snapshot) + hint)
+    return ExitCode.DONE
+
+
+def _rows(snapshot: Snapshot) -> Iterator[Row]:
+    for columns in snapshot.blocks.values():
+        for row in range(len(columns)):
+            node = snapshot.nodes[columns.node[row]]
+            yield node.subnet, Block(columns.prefix(row), node.name, columns.weight[row])
+
+
+def _listed(rows: Iterable[Row]) -> str:
+    return listing(
+        ("BLOCK", "NODE", "SUBNET", "#WEIGHT"),
+        ((str(one.prefix), one.node, subnet, number(one.weight)) for subnet, one in rows),
+    )
+
+
+def _summed(rows: Iterable[Row], snapshot: Snapshot) -> str:
+    groups: dict[tuple[str, str], list[Block]] = {}
+    for subnet, block in rows:
+        groups.setdefault((subnet, block.prefix.family.value), []).append(block)
+    prefixes = {subnet.id: merge(subnet.prefixes) for subnet in snapshot.subnets}
+    return listing(
+        ("SUBNET", "FAMILY", "#BLOCKS", "#OWNERS", "#WEIGHT", "#PREFIXES", "#GIVEN OUT"),
+        (
+            (subnet, family, *_sums(group, prefixes[subnet]))
+            for (subnet, family), group in sorted(groups.items())
+        ),
+    )
+
+
+def _document(subnet: str, one: Block) -> dict[str, Json]:
+    return {"cidr": str(one.prefix), "node": one.node, "subnet": subnet, "weight": one.weight}
+
+
+def _sums(group: Sequence[Block], prefixes: Sequence[Prefix]) -> tuple[str, ...]:
+    mine = [prefix for prefix in prefixes if prefix.family is group[0].prefix.family]
+    share = sum(block.prefix.size for block in group) / sum(prefix.size for prefix in mine)
+    return (
+        f"{len(group):,}",
+        f"{len({block.node for block in group}):,}",
+        number(sum(block.weight for block in group)),
+        f"{len(mine):,}",
+        percent(share),
+    )
