@@ -1,0 +1,116 @@
+"""Lets a cluster live through events: plan, change tables step by step, check, measure.
+
+Pure: planning is a function of a snapshot, steps take no time, nothing is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from vpcrouter.model import Plan, RouteTable, Snapshot
+from vpcrouter.reachability import Ground, Violation
+from vpcrouter.simulate.checks import Claims, StepChecks, settled_violations
+from vpcrouter.simulate.events import Event
+from vpcrouter.simulate.world import World, happen
+
+Planner = Callable[[Snapshot, float], Plan]
+"""Makes the plan for a snapshot with a slack."""
+
+_ROUNDS = 8  # plans in a row until nothing is left to do; one is enough unless steps are blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A settled second: what it took to settle, and how it stands then.
+
+    ``max_load`` is the largest of all tables, ``least`` that of a plan from nothing with slack 0;
+    ``unserved`` are subnets that some table cannot serve in some family.
+    """
+
+    seconds: float
+    events: int
+    steps: int
+    max_load: float
+    least: float
+    unserved: tuple[str, ...]
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Every settled second in order, the start (planned and applied) apart, and how it ended."""
+
+    start: Moment
+    moments: tuple[Moment, ...]
+    end: World
+
+
+def live(world: World, events: Sequence[Event], slack: float, plan: Planner) -> History:
+    """Settle the world, then again after each distinct second of the events, which are in order."""
+    start, world = _settle(world, 0.0, 0, slack, plan)
+    moments = []
+    for seconds, together in groupby(events, key=lambda event: event.seconds):
+        count = 0
+        for event in together:
+            world = happen(world, event)
+            count += 1
+        moment, world = _settle(world, seconds, count, slack, plan)
+        moments.append(moment)
+    return History(start, tuple(moments), world)
+
+
+def _settle(
+    world: World, seconds: float, events: int, slack: float, make_plan: Planner
+) -> tuple[Moment, World]:
+    """Plan and change the tables until nothing is left to change."""
+    broken: list[Violation] = []
+    steps = 0
+    snapshot = world.snapshot()
+    ground, claims = Ground.physical(snapshot), Claims(snapshot.subnets)
+    for _ in range(_ROUNDS):
+        plan = make_plan(snapshot, slack)
+        made = sum(len(table.steps) for table in plan.tables)
+        if not made:
+            break
+        tables = []
+        for table, changes in zip(snapshot.route_tables, plan.tables, strict=True):
+            checks = StepChecks(ground, claims, table)
+            for step in changes.steps:
+                broken += checks.make(step)
+            tables.append(checks.table())
+        steps += made
+        snapshot = replace(snapshot, route_tables=tuple(tables))
+        if _as_planned(snapshot.route_tables, plan):
+            break
+    least = make_plan(_from_nothing(snapshot), 0.0)
+    broken += settled_violations(snapshot, plan, least, slack)
+    moment = Moment(
+        seconds=seconds,
+        events=events,
+        steps=steps,
+        max_load=_largest(plan),
+        least=_largest(least),
+        unserved=tuple(sorted({each.subnet for table in plan.tables for each in table.unserved})),
+        violations=tuple(broken),
+    )
+    return moment, replace(world, tables=snapshot.route_tables)
+
+
+def _as_planned(tables: Sequence[RouteTable], plan: Plan) -> bool:
+    """Whether the tables hold what the plan says, so that planning again would change nothing."""
+    wanted = ({(e.destination, e.interface) for e in table.entries} for table in plan.tables)
+    held = ({(e.destination, e.interface) for e in table.entries} for table in tables)
+    return all(have == want for have, want in zip(held, wanted, strict=True))
+
+
+def _from_nothing(snapshot: Snapshot) -> Snapshot:
+    """The same cluster with empty tables."""
+    return replace(
+        snapshot, route_tables=tuple(replace(t, entries=()) for t in snapshot.route_tables)
+    )
+
+
+def _largest(plan: Plan) -> float:
+    return max((table.max_load for table in plan.tables), default=0.0)

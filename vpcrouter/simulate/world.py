@@ -1,0 +1,135 @@
+"""A simulated cluster at one moment, and what an event makes of it: pure values, no cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from ipam.model import Claim, State
+from ipam.placement import grow, join, leave
+from ipam.prefix import Family, format_address
+from vpcrouter.model import Block, Node, RouteTable, Snapshot, Subnet, snapshot
+from vpcrouter.simulate.events import Event, Fail, Grow, Join, Leave, Load, Recover
+
+# Addresses of nodes that join: from the ranges for benchmarks (RFC 2544) and documentation
+# (RFC 3849), so that nobody takes them for real ones.
+_MADE_UP = {Family.IPV4: 0xC6120000, Family.IPV6: 0x20010DB8 << 96}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Who is there, with which addresses, weights and route entries.
+
+    ``state`` says who owns which blocks, ``nodes`` what routing knows about each node. A node in
+    ``weights`` divides that weight among its blocks; every block of another weighs 1. ``budget``
+    is the smallest of all tables, which placement needs to know. ``joins`` counts, by name, the
+    nodes that were made up, ``refused`` lists what could get no addresses, and why.
+    """
+
+    state: State
+    subnets: tuple[Subnet, ...]
+    nodes: Mapping[str, Node]
+    tables: tuple[RouteTable, ...]
+    budget: Mapping[Family, int]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    joins: Mapping[str, int] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+    @classmethod
+    def starting(cls, state: State, cluster: Snapshot) -> World:
+        """The cluster of a snapshot, whose blocks were given out as the state says."""
+        return cls(
+            state=state,
+            subnets=cluster.subnets,
+            nodes={node.name: node for node in cluster.nodes},
+            tables=cluster.route_tables,
+            budget=smallest_budget(cluster.route_tables),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """What a plan is made from."""
+        subnets = (replace(s, prefixes=self.state.prefixes(s.id)) for s in self.subnets)
+        return snapshot(subnets, self.nodes.values(), self._blocks(), self.tables)
+
+    def _blocks(self) -> list[Block]:
+        found = []
+        for name in self.nodes:
+            prefixes = self.state.blocks(name)
+            weight = (
+                self.weights[name] / len(prefixes) if name in self.weights and prefixes else 1.0
+            )
+            found += [Block(prefix, name, weight) for prefix in prefixes]
+        return found
+
+
+def smallest_budget(tables: Sequence[RouteTable]) -> dict[Family, int]:
+    """What every table can take, by family."""
+    return {f: min((table.budget.get(f, 0) for table in tables), default=0) for f in Family}
+
+
+def happen(world: World, event: Event) -> World:
+    """The world after an event, before anybody has planned for it.
+
+    The event can happen: see ``read_events``. A node that was refused addresses is not there; what
+    happens to it changes nothing.
+    """
+    if isinstance(event.change, Join):
+        return _joined(world, event, event.change.subnet)
+    if event.node not in world.nodes:
+        return world
+    if isinstance(event.change, Leave):
+        return _left(world, event.node)
+    if isinstance(event.change, Grow):
+        return _grown(world, event, event.change.blocks)
+    if isinstance(event.change, Load):
+        return replace(world, weights={**world.weights, event.node: event.change.weight})
+    return _with_health(world, event.node, event.change)
+
+
+def _joined(world: World, event: Event, subnet: str) -> World:
+    count = world.joins.get(event.node, 0) + 1
+    identity = f"{event.node} {count}"
+    outcome = join(world.state, [Claim(event.node, subnet, identity)], world.budget)
+    node = Node(
+        name=event.node,
+        subnet=subnet,
+        interface=f"eni-{sha256(identity.encode()).hexdigest()[:17]}",
+        addresses=_addresses(world.state.families, sum(world.joins.values())),
+    )
+    there = {} if outcome.refused else {node.name: node}
+    return replace(
+        world,
+        state=outcome.state,
+        nodes={**world.nodes, **there},
+        joins={**world.joins, event.node: count},
+        refused=(*world.refused, *(_refusal(event, r.reason) for r in outcome.refused)),
+    )
+
+
+def _left(world: World, name: str) -> World:
+    return replace(
+        world,
+        state=leave(world.state, [name]),
+        nodes={other: node for other, node in world.nodes.items() if other != name},
+        weights={other: weight for other, weight in world.weights.items() if other != name},
+    )
+
+
+def _grown(world: World, event: Event, blocks: int) -> World:
+    outcome = grow(world.state, event.node, blocks, world.budget)
+    refused = tuple(_refusal(event, r.reason) for r in outcome.refused)
+    return replace(world, state=outcome.state, refused=(*world.refused, *refused))
+
+
+def _with_health(world: World, name: str, change: Fail | Recover) -> World:
+    node = replace(world.nodes[name], healthy=isinstance(change, Recover))
+    return replace(world, nodes={**world.nodes, name: node})
+
+
+def _addresses(families: Sequence[Family], number: int) -> dict[Family, str]:
+    return {family: format_address(family, _MADE_UP[family] + 1 + number) for family in families}
+
+
+def _refusal(event: Event, reason: str) -> str:
+    return f"{event.node} (line {event.line}): {reason}"
