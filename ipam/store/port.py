@@ -79,10 +79,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed up to ``revision``, oldest first.
+    """What changed up to ``revision``: oldest first, what changed at once in the order of keys.
 
     ``compacted``: the store no longer knows all changes since then, so there are no events: list
-    the keys again with ``range`` and go on from its revision.
+    the keys again with ``range`` and watch anew from its revision.
     """
 
     revision: int
@@ -104,6 +104,10 @@ class Store(Protocol):
     """A store of keys, for one cluster."""
 
     @property
+    def location(self) -> str:
+        """Where it is, for messages to the operator."""
+
+    @property
     def max_operations(self) -> int:
         """How many operations, and how many comparisons, one transaction takes at most."""
 
@@ -114,7 +118,10 @@ class Store(Protocol):
         """All keys that start with this text."""
 
     def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
-        """Do all operations at once if all comparisons hold; no key may be named twice."""
+        """Do all operations at once if all comparisons hold and no lease put with has ended.
+
+        No key may be changed twice.
+        """
 
     def watch(self, prefix: str, after_revision: int) -> Watch:
         """The changes after a revision of keys that start with this text."""
@@ -133,3 +140,12 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; what was written stays."""
+
+
+def check_txn(compares: Sequence[Compare], operations: Sequence[Operation], limit: int) -> None:
+    """Raises ValueError where a transaction is none: too large, or a key changed twice."""
+    if max(len(compares), len(operations)) > limit:
+        raise ValueError(f"a transaction takes at most {limit} comparisons and operations")
+    keys = [operation.key for operation in operations]
+    if len(set(keys)) < len(keys):
+        raise ValueError("a transaction changes a key once at most")

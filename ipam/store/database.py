@@ -1,0 +1,237 @@
+"""The file behind the SQLite store: made whole or not at all, opened, and its errors explained.
+
+Journal in WAL mode, every commit on disk before it is answered (synchronous FULL). Waiting for a
+lock is done here and not by SQLite: its own waiting grows with every attempt, so that with four
+writers one of them waits for seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from ipam.errors import BadInputError, UnavailableError
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x76706372  # "vpcr"
+
+_SCHEMA = """
+BEGIN;
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    create_revision INTEGER NOT NULL,
+    mod_revision INTEGER NOT NULL,
+    lease INTEGER
+) WITHOUT ROWID;
+CREATE INDEX keys_by_lease ON keys (lease) WHERE lease IS NOT NULL;
+CREATE TABLE changes (
+    revision INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB,
+    PRIMARY KEY (revision, key)
+) WITHOUT ROWID;
+CREATE TABLE leases (
+    lease INTEGER PRIMARY KEY AUTOINCREMENT,
+    seconds REAL NOT NULL,
+    boot TEXT NOT NULL,
+    deadline REAL NOT NULL
+);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('revision', 0), ('compacted', 0);
+"""
+
+_PAUSE = 0.0005
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+_UNREADABLE_WITHOUT_WRITING = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+)
+
+Answer = TypeVar("Answer")
+
+
+def open_for_reading(path: Path, patience: float) -> sqlite3.Connection | None:
+    """A connection to the store in a file; None if there is no such file.
+
+    Where SQLite cannot even read because it may not write beside the file (a read-only or full
+    disk), the file is read as it is, provided that no journal with later changes lies beside it.
+    Raises UnavailableError.
+    """
+    try:
+        if not path.exists():
+            return None
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    try:
+        return _open(path, "mode=rw", patience)
+    except sqlite3.Error as error:
+        journal = path.with_name(path.name + "-wal")
+        if _code(error) not in _UNREADABLE_WITHOUT_WRITING or _size(journal) > 0:
+            raise explained(path, error) from error
+    try:
+        return _open(path, "mode=ro&immutable=1", patience)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+
+
+def open_for_writing(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection to the store in a file, which is made if there is none.
+
+    Raises UnavailableError.
+    """
+    try:
+        if not path.exists():
+            _make(path)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    try:
+        return _open(path, "mode=rw", patience)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+
+
+def patiently(patience: float, attempt: Callable[[], Answer]) -> Answer:
+    """What an attempt answers, repeated for so many seconds while somebody else has the lock."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
+def explained(path: Path, error: sqlite3.Error) -> UnavailableError:
+    """What an error of SQLite means to the operator, in one line."""
+    code = _code(error)
+    if code in _BUSY:
+        text = "is locked by another process: wait for it, or find it with fuser and stop it"
+    elif code == sqlite3.SQLITE_FULL or _is_full(path):
+        text = "cannot be written, its disk is full: free some space and run again"
+    elif code == sqlite3.SQLITE_READONLY or _is_read_only(path):
+        text = "cannot be written, its disk or file is read-only: make it writable and run again"
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        text = f"is damaged ({error}): restore it from a backup"
+    elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        text = f"cannot be opened ({error}): check its path and permissions"
+    else:
+        text = f"cannot be used ({error}): check its disk"
+    return UnavailableError(f"store {path} {text}")
+
+
+def _open(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{mode}",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        patiently(patience, lambda: _check(path, connection))
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    """Raises UnavailableError or BadInputError unless this is a store of a version we know."""
+    if _size(path) == 0:
+        raise UnavailableError(f"store {path} is damaged (it is empty): restore it from a backup")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise BadInputError(f"{path} is a database of another program: name another `store`")
+    if version > SCHEMA_VERSION:
+        raise UnavailableError(
+            f"store {path} is of a newer version ({version}, known is {SCHEMA_VERSION}): "
+            "upgrade vpcrouter"
+        )
+    connection.execute("SELECT value FROM counters").fetchall()
+
+
+def _make(path: Path) -> None:
+    """Make an empty store beside the path and move it there, unless another process was faster.
+
+    A store that is there is thus always whole, and an empty file is never a new store.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    beside.unlink(missing_ok=True)
+    try:
+        connection = sqlite3.connect(beside, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        beside.chmod(0o600)
+        try:
+            path.hardlink_to(beside)
+        except FileExistsError:
+            return
+        _sync_folder(path.parent)
+    finally:
+        for leftover in (
+            beside,
+            *(beside.with_name(beside.name + end) for end in ("-wal", "-shm")),
+        ):
+            leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_open(path: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        f"store {path} cannot be opened ({error.strerror}): check its path, permissions and disk"
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code of an error (extended codes keep it in the low byte)."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return os.statvfs(path.parent).f_bavail == 0
+    except OSError:
+        return False
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
