@@ -186,7 +186,7 @@ def _list(**changes: Any) -> Document:
         (_list(items=[{"kind": "Node"}]), r"items\[0\]: metadata is missing"),
         (_list(items=[{"metadata": {"name": "a"}}]), r"items\[0\]: status is missing"),
         (_list(items=[node(metadata={"name": None})]), r"items\[0\]\.metadata: name is missing"),
-        (_list(items=[node(metadata={"name": 7})]), r"name should be text, is 7"),
+        (_list(items=[node(metadata={"name": 7})]), r"name should be text.*, is 7"),
         (_list(items=[node(spec={"unschedulable": "no"})]), r"unschedulable should be true or"),
         (_list(items=[node(address="10.0.0")]), r"addresses\[1\]: '10\.0\.0' is not an IP"),
         (_list(items=[node(), node()]), r"items\[1\]: a second node named n1"),

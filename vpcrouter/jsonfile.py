@@ -31,12 +31,12 @@ class JsonObject:
         return BadInputError(f"{self.file}: {self.where + ': ' if self.where else ''}{message}")
 
     def optional_text(self, key: str) -> str | None:
-        """A text; None where it is absent or empty."""
+        """A printable text; None where it is absent or empty."""
         value = self.fields.get(key)
         if value is None or value == "":
             return None
-        if not isinstance(value, str):
-            raise self._wrong(key, value, "text")
+        if not isinstance(value, str) or not value.isprintable():
+            raise self._wrong(key, value, "text on one line")
         return value
 
     def text(self, key: str) -> str:
