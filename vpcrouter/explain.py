@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # nobody owns the address: the first node says so
     FOREIGN = "foreign"  # an entry that we did not make decides
     OUTSIDE = "outside"  # no business of ours: nothing here routes it
+    DOWN = "down"  # the tables lead to the owner, which is not healthy
     LOST = "lost"  # a promise is broken
 
 
@@ -282,7 +283,7 @@ class Explainer:
     def _at_node(self, index: int, target: _Target) -> tuple[tuple[Hop, ...], Outcome]:
         """What the next hop's node does."""
         node = self._snapshot.nodes[index]
-        if index == target.owner:
+        if index == target.owner and node.healthy:
             hop, outcome = self._owner(target, Outcome.DIRECT)
             return (hop,), outcome
         problem = self._cannot(node, target)
@@ -313,7 +314,7 @@ class Explainer:
         if owner.healthy:
             return Hop(Place.NODE, owner.name, f"owns {target.block}: delivered"), delivered
         text = f"owns {target.block}, but is not healthy"
-        return Hop(Place.NODE, owner.name, text), Outcome.LOST
+        return Hop(Place.NODE, owner.name, text), Outcome.DOWN
 
     # Nodes and prefixes.
 

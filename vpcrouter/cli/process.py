@@ -11,7 +11,7 @@ import click
 
 from vpcrouter.cli.app import PROGRAM, app
 from vpcrouter.cli.exits import ExitCode, OutputClosedError, code_of
-from vpcrouter.cli.output import complain, write
+from vpcrouter.cli.output import complain
 
 DEBUG = "VPCROUTER_DEBUG"
 COMPLETION = "_VPCROUTER_COMPLETE"
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        write(f"{error.format_message()}\n")
+        click.echo(error.format_message(), err=True)
         return ExitCode.BAD_INPUT
     except click.ClickException as error:
         complain(_usage(error))

@@ -21,7 +21,12 @@ from vpcrouter.wire.dump import node_document as plain_node
 ASSUMED = "[assumed]"
 LEGEND = f"{ASSUMED}: what nodes are expected to do; no agent reports it yet.\n"
 
-_COLOURS = {Outcome.LOST: "red", Outcome.DETOUR: "yellow", Outcome.REFUSED: "yellow"}
+_COLOURS = {
+    Outcome.LOST: "red",
+    Outcome.DOWN: "red",
+    Outcome.DETOUR: "yellow",
+    Outcome.REFUSED: "yellow",
+}
 _MEANING = {
     Outcome.LOCAL: "delivered inside the subnet, over no route table",
     Outcome.DIRECT: "delivered straight to the owner",
@@ -29,6 +34,7 @@ _MEANING = {
     Outcome.REFUSED: "refused, since nobody owns the address",
     Outcome.FOREIGN: "decided by an entry that is not ours",
     Outcome.OUTSIDE: "not routed by us",
+    Outcome.DOWN: "lost, since its owner is not healthy",
     Outcome.LOST: "LOST, a promise is broken",
 }
 
