@@ -9,7 +9,7 @@ delete safe; another node takes a cover over for a while; an entry of the target
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from ipam.prefix import Prefix
@@ -75,18 +75,19 @@ class _Room:
 
     def advance(self) -> bool:
         """Make the next step, or the few that belong together; False if there is none."""
+        change = self._change
         delete = self.best_delete()
-        if delete is not None and (self._change.room <= 0 or self._move(delete).idle):
+        if delete is not None and (change.room <= 0 or self._move(delete).idle):
             self.step(delete)
             return True
-        if delete is None and (self._settle_cover() or self._unlock(0)):
+        if delete is None and self._settle_cover():
             return True
-        if self._change.room > 0:
-            create = self._best_create()
+        if change.room > 0:
+            create = self._key_create() or self._best_create()
             if create is not None:
                 self.step(create)
             return create is not None
-        return self._lend_cover() or self._unlock(len(self._change.target))
+        return self._lend_cover() or self._vacate()
 
     def best_delete(self) -> Prefix | None:
         """The safe delete that leaves its cover's node with the least load."""
@@ -148,56 +149,90 @@ class _Room:
                 return True
         return False
 
-    def _unlock(self, loans: int) -> bool:
-        """Create what makes a delete safe, and make it; at most so many entries go for a while."""
+    def _key_create(self) -> Prefix | None:
+        """A create without which no delete would be safe soon; None while others can go first.
+
+        What is left of the room, with that of the deletes that are safe, is kept for the smallest
+        group of creates that makes one more delete safe.
+        """
+        safe = sum(self._move(destination).safe for destination in self._change.deletes)
+        left = self._change.room + safe
         for delete, creates in self._keys():
-            if len(creates) > self._change.room + loans or self._change.room < 0:
-                continue
-            mark = len(self._change.steps)
-            vacated = self._vacate(len(creates) - self._change.room)
-            created = vacated is not None and all(self._try(create) for create in creates)
-            if created and self._move(delete).safe:
+            if len(creates) > left:
+                return None
+            made = self._made(creates)
+            useful = made == len(creates) and self._move(delete).safe
+            self._undo(made)
+            if useful:
+                return creates[0] if len(creates) == left else None
+        return None
+
+    def _vacate(self) -> bool:
+        """Delete entries of the target for a while, where that lets another delete become safe."""
+        for delete, creates in self._keys():
+            lent = self._made_vacant(len(creates) - self._change.room)
+            made = len(lent)
+            if self._change.room >= len(creates):
+                made += self._made(creates)
+            if made == len(lent) + len(creates) and self._move(delete).safe:
                 self.step(delete)
-                self._spent |= vacated or set()
+                self._spent.update(lent)
                 return True
-            while len(self._change.steps) > mark:
-                self._undo()
+            self._undo(made)
         return False
 
-    def _vacate(self, count: int) -> set[Prefix] | None:
-        """Delete so many entries that the target has, least loaded first; None if impossible."""
-        vacated: set[Prefix] = set()
+    def _made(self, creates: Sequence[Prefix]) -> int:
+        """Make creates until one is not safe, whatever the room; how many it made."""
+        for number, create in enumerate(creates):
+            if self._change.fall(create) is not None:
+                return number
+            self.step(create)
+        return len(creates)
+
+    def _made_vacant(self, count: int) -> list[Prefix]:
+        """Delete so many entries that the target has, the least loaded first; those it deleted."""
         change = self._change
+        vacated: list[Prefix] = []
         while len(vacated) < count:
             safe = [
                 (move.burden, destination)
-                for destination in change.target.keys() - self._spent - vacated - change.creates
-                if destination not in change.replaces and (move := self._loan(destination)).safe
+                for destination in change.target.keys() - change.creates - change.replaces
+                if destination not in self._spent and (move := self._loan(destination)).safe
             ]
             if not safe:
-                return None
+                break
             destination = min(safe)[1]
             reason = change.reasons.vacate(change.cover(destination))
             present = change.hop(destination)
             self._do(Step(Action.DELETE, destination, None, present, reason))
-            vacated.add(destination)
+            vacated.append(destination)
         return vacated
 
     def _keys(self) -> Iterator[tuple[Prefix, Sequence[Prefix]]]:
         """Deletes with missing creates that may make them safe, the fewest first."""
         creates = Destinations(self._change.family, ((d, None) for d in self._change.creates))
         found: dict[frozenset[Prefix], Prefix] = {}
-        for delete in sorted(self._change.deletes):
-            inside = creates.within(delete)
-            choices = [inside]
+        for delete in sorted(d for d in self._change.deletes if not self._move(d).safe):
+            choices = self._takers(creates.within(delete), {delete})
             cover = self._change.wanted.cover(delete)
             if cover is not None and cover in creates:
-                choices += [[cover], [cover, *creates.within(cover)]]
+                around = {delete, self._change.cover(cover)}
+                inner = self._takers(creates.within(cover), around)
+                choices += [[cover], *([cover, *choice] for choice in inner)]
             for choice in choices:
                 if choice:
                     found.setdefault(frozenset(choice), delete)
         for group in sorted(found, key=lambda group: (len(group), sorted(group))):
             yield found[group], sorted(group, key=lambda p: (-p.length, p.value))
+
+    def _takers(self, creates: Sequence[Prefix], pieces: Set[Prefix | None]) -> list[list[Prefix]]:
+        """Those creates that would catch some of these entries' pieces: all, and the widest."""
+        takers = [create for create in creates if self._change.cover(create) in pieces]
+        widest: list[Prefix] = []
+        for create in takers:
+            if not widest or not widest[-1].contains(create):
+                widest.append(create)
+        return [takers, widest]
 
     def _by_cover(self) -> list[tuple[Prefix, Prefix, str]]:
         """The deletes that fall to an entry of ours, with it and its interface; lightest first."""
@@ -233,21 +268,16 @@ class _Room:
 
     # Steps and what they move.
 
-    def _try(self, destination: Prefix) -> bool:
-        safe = self._change.fall(destination) is None
-        if safe:
-            self.step(destination)
-        return safe
-
     def _do(self, step: Step) -> None:
         self._account(step, 1.0)
         self._change.do(step)
         self._forget(step.destination)
 
-    def _undo(self) -> None:
-        step = self._change.undo()
-        self._account(step, -1.0)
-        self._forget(step.destination)
+    def _undo(self, count: int) -> None:
+        for _ in range(count):
+            step = self._change.undo()
+            self._account(step, -1.0)
+            self._forget(step.destination)
 
     def _account(self, step: Step, sign: float) -> None:
         """Move the load that a step moves (or with -1 back), as long as it is not made."""
