@@ -1,0 +1,137 @@
+"""Who belongs to the cluster: the node list, the VPC and the store compared. Pure.
+
+What is in the node list with an interface may have addresses. What has addresses keeps them until
+the cloud says that its instance is gone: nothing is taken away because it is missing in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ipam.model import Claim, State
+from ipam.model import Node as Owner
+from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
+from vpcrouter.inventory import Inventory, KubernetesNode, match_interfaces
+from vpcrouter.problems import Problem
+
+NOT_LISTED = "is not in the node list: it keeps its addresses until its instance is terminated"
+RENAMED = "has addresses of a former instance: that one keeps them until it is terminated"
+MANY_VANISHED = (
+    "is neither in the node list nor in the VPC, like most nodes: nothing is released, since the "
+    "description of the VPC may be incomplete"
+)
+
+# Owners whose instance is not described any more (EC2 forgets an instance about an hour after its
+# end) are taken for gone, but not where most of them vanish at once: then what is missing is more
+# likely a part of the description.
+_FEW = 10
+_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node that can have addresses, with its interface."""
+
+    node: KubernetesNode
+    interface: NetworkInterface
+    runs: bool
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it may be a next hop."""
+        return self.node.ready and self.runs
+
+    def owns(self, owner: Owner) -> bool:
+        """Whether it is this owner of addresses, in the same place as before."""
+        return (
+            owner.name == self.node.name
+            and owner.identity == self.node.identity
+            and owner.subnet == self.interface.subnet
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What follows from a comparison.
+
+    ``members`` are by name; ``claims`` theirs. ``gone`` are owners whose blocks are to be released.
+    ``problems`` name nodes that cannot be served, ``notes`` owners of addresses that are not there.
+    """
+
+    members: Mapping[str, Member]
+    claims: tuple[Claim, ...]
+    gone: tuple[Owner, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+
+
+def compare(observation: Observation, inventory: Inventory, state: State) -> Membership:
+    """Compare node list, VPC and store."""
+    excluded = {problem.name for problem in inventory.problems}
+    candidates = [node for node in inventory.nodes if node.name not in excluded]
+    matched = match_interfaces(candidates, observation.interfaces)
+    members = {
+        node.name: Member(
+            node, matched.interfaces[node.name], _runs(observation, matched.interfaces[node.name])
+        )
+        for node in candidates
+        if node.name in matched.interfaces
+    }
+    claims = tuple(
+        Claim(name, member.interface.subnet, member.node.identity)
+        for name, member in members.items()
+    )
+    gone, notes = _absent(observation, inventory, state)
+    problems = tuple(sorted((*inventory.problems, *matched.problems)))
+    return Membership(members, claims, gone, problems, notes)
+
+
+def _runs(observation: Observation, interface: NetworkInterface) -> bool:
+    """Whether its instance runs as far as the cloud says; it says nothing about a hung one."""
+    instance = observation.instances.get(interface.instance or "")
+    return instance in (None, InstanceState.PENDING, InstanceState.RUNNING)
+
+
+def _absent(
+    observation: Observation, inventory: Inventory, state: State
+) -> tuple[tuple[Owner, ...], tuple[Problem, ...]]:
+    """Owners that the node list does not have: those that are gone, and notes on the others."""
+    listed = {node.name: node.identity for node in inventory.nodes}
+    owners = list(state.owners())
+    absent = [owner for owner in owners if listed.get(owner.name) != owner.identity]
+    ended = {o for o in absent if _has_ended(observation, o)}
+    vanished = {o for o in absent if o not in ended and _has_vanished(observation, o)}
+    suspicious = len(vanished) > _FEW and len(vanished) > _SHARE * len(owners)
+    gone = ended if suspicious else ended | vanished
+    notes = [
+        Problem(_why(owner, listed, suspicious=suspicious and owner in vanished), owner.name)
+        for owner in absent
+        if owner not in gone
+    ]
+    return tuple(sorted(gone, key=_order)), tuple(sorted(notes))
+
+
+def _why(owner: Owner, listed: Iterable[str], *, suspicious: bool) -> str:
+    if suspicious:
+        return MANY_VANISHED
+    return RENAMED if owner.name in listed else NOT_LISTED
+
+
+def _has_ended(observation: Observation, owner: Owner) -> bool:
+    instance = observation.instances.get(owner.identity)
+    return instance is not None and instance.is_gone
+
+
+def _has_vanished(observation: Observation, owner: Owner) -> bool:
+    """Whether others are described and this one is not, neither itself nor an interface of it."""
+    return (
+        owner.identity.startswith("i-")
+        and bool(observation.instances)
+        and owner.identity not in observation.instances
+        and not any(i.instance == owner.identity for i in observation.interfaces)
+    )
+
+
+def _order(owner: Owner) -> tuple[str, str]:
+    return owner.name, owner.identity
