@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -51,6 +52,18 @@ def test_any_order_of_the_same_content_gives_the_same_bytes(snapshot: Snapshot, 
     text = dump_snapshot(snapshot)
     other = json.dumps(shuffled(json.loads(text), Random(seed)), indent=3)
     assert dump_snapshot(parse_snapshot(other, "file")) == text
+    assert parse_snapshot(other, "file") == parse_snapshot(text, "file")
+
+
+@given(snapshots())
+def test_values_in_any_order_give_the_same_bytes(snapshot: Snapshot) -> None:
+    subnets = [replace(one, prefixes=one.prefixes[::-1]) for one in snapshot.subnets]
+    tables = [
+        replace(one, entries=one.entries[::-1], foreign=one.foreign[::-1])
+        for one in snapshot.route_tables
+    ]
+    turned = replace(snapshot, subnets=tuple(subnets), route_tables=tuple(tables))
+    assert dump_snapshot(turned) == dump_snapshot(snapshot)
 
 
 def test_optional_fields_have_the_defaults_of_the_format() -> None:
@@ -78,6 +91,14 @@ def test_defaults_written_out_are_the_same_content(edit: Callable[[Any], None]) 
     edit(document)
     plain = dump_snapshot(parse_snapshot(EXAMPLE, "file"))
     assert dump_snapshot(parse_snapshot(json.dumps(document), "file")) == plain
+
+
+def test_negative_zero_is_zero() -> None:
+    texts = [
+        EXAMPLE.replace('"node": "n1"', f'"node": "n1", "weight": {zero}') for zero in ("-0.0", "0")
+    ]
+    one, other = (dump_snapshot(parse_snapshot(text, "file")) for text in texts)
+    assert one == other
 
 
 def test_two_spellings_of_an_ipv6_address_are_the_same_content() -> None:
