@@ -7,10 +7,10 @@ import click
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.options import Slack, documented, source_options
 from vpcrouter.cli.output import write
-from vpcrouter.cli.report import plan_report, say_unserved
-from vpcrouter.cli.source import read_snapshot, refuse_both
+from vpcrouter.cli.report import plan_report, say_unserved, say_view
+from vpcrouter.cli.source import opened, read_snapshot, refuse_both
 from vpcrouter.model import Plan, Snapshot
-from vpcrouter.wire import dump_plan
+from vpcrouter.wire import dump_plan, dump_plan_with_snapshot
 
 _EXAMPLES = """
 vpcrouter plan -f cluster.yaml
@@ -43,13 +43,27 @@ def command(
     refuse_both(cluster_file, snapshot_file)
     if snapshot_file is not None:
         return _plan_file(read_snapshot(snapshot_file), slack or 0.0, output, exit_code)
-    raise NotImplementedError
+    return _plan_cluster(cluster_file, slack, output, exit_code)
 
 
 def _plan_file(snapshot: Snapshot, slack: float, output: str, exit_code: bool) -> ExitCode:
     plan = make_plan(snapshot, slack)
     write(dump_plan(plan, snapshot) if output == "json" else plan_report(plan, snapshot))
-    return _end(plan, exit_code)
+    return _end(plan, exit_code, complete=True)
+
+
+def _plan_cluster(
+    cluster_file: str | None, slack: float | None, output: str, exit_code: bool
+) -> ExitCode:
+    with opened(cluster_file) as cluster:
+        view = cluster.planned()
+        allowed = cluster.file.planning.slack if slack is None else slack
+    snapshot = view.snapshot
+    plan = make_plan(snapshot, allowed)
+    write(
+        dump_plan_with_snapshot(plan, snapshot) if output == "json" else plan_report(plan, snapshot)
+    )
+    return _end(plan, exit_code, complete=say_view(view))
 
 
 def make_plan(snapshot: Snapshot, slack: float) -> Plan:
@@ -59,8 +73,9 @@ def make_plan(snapshot: Snapshot, slack: float) -> Plan:
     return plan(snapshot, slack)
 
 
-def _end(plan: Plan, exit_code: bool) -> ExitCode:
-    if say_unserved(plan):
+def _end(plan: Plan, exit_code: bool, *, complete: bool) -> ExitCode:
+    """How planning ends; ``complete``: every object of the input is in the plan."""
+    if say_unserved(plan) or not complete:
         return ExitCode.UNSERVED
     changes = any(table.steps for table in plan.tables)
     return ExitCode.WOULD_CHANGE if exit_code and changes else ExitCode.DONE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ipam.prefix import Family
 from vpcrouter.cli.output import complain, counted, few, layout, number, paint, percent, strong
@@ -20,6 +21,10 @@ from vpcrouter.model import (
     TablePlan,
 )
 
+if TYPE_CHECKING:
+    from vpcrouter.cluster import View
+    from vpcrouter.problems import Problem
+
 SIGNS = {
     Action.CREATE: ("+", "green"),
     Action.REPLACE: ("~", "yellow"),
@@ -32,7 +37,8 @@ def plan_report(plan: Plan, snapshot: Snapshot) -> str:
     names = {node.interface: node.name for node in snapshot.nodes}
     zones = table_zones(snapshot)
     parts = [
-        "".join(_table_lines(table, present, zones[table.id], names))
+        table_heading(present, zones[table.id], families_of(snapshot))
+        + "".join(_table_lines(table, names))
         for table, present in zip(plan.tables, snapshot.route_tables, strict=True)
     ]
     return "\n".join([*parts, summary(plan, snapshot)])
@@ -69,6 +75,22 @@ def say_unserved(plan: Plan) -> bool:
     return bool(reasons)
 
 
+def say_view(view: View) -> bool:
+    """Name on standard error what is odd about a cluster; whether all of it can be served."""
+    for warning in view.warnings:
+        complain(warning)
+    for reason, names in _by_reason((*view.problems, *view.notes)).items():
+        complain(f"{few(names)} {reason}")
+    return not view.problems
+
+
+def _by_reason(problems: Iterable[Problem]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for problem in problems:
+        names.setdefault(problem.reason, []).append(problem.name)
+    return names
+
+
 def table_zones(snapshot: Snapshot) -> dict[str, str]:
     """For each table the zones of the subnets that use it, as people read them."""
     zones: dict[str, set[str]] = {table.id: set() for table in snapshot.route_tables}
@@ -77,27 +99,23 @@ def table_zones(snapshot: Snapshot) -> dict[str, str]:
     return {table: ", ".join(sorted(zone)) for table, zone in zones.items()}
 
 
-def room(table: RouteTable) -> str:
-    """How many entries a table takes, for each family that it takes any of."""
-    families = [family for family in Family if table.limit.get(family) or table.budget.get(family)]
-    several = len(families) > 1
-    return "; ".join(
-        f"{f'{family} ' if several else ''}budget {table.budget.get(family, 0)} "
-        f"of limit {table.limit.get(family, 0)}"
-        for family in families or [Family.IPV4]
-    )
+def families_of(snapshot: Snapshot) -> tuple[Family, ...]:
+    """The families that matter to people: those of blocks, else IPv4."""
+    return tuple(family for family in Family if snapshot.blocks[family]) or (Family.IPV4,)
 
 
-def table_heading(table: RouteTable, zone: str) -> str:
-    """One table as a heading: its id, who uses it, what it takes."""
+def table_heading(table: RouteTable, zone: str, families: Sequence[Family]) -> str:
+    """One table as a heading: its id, who uses it, how many entries it takes."""
     used = f"zone {zone}" if zone else "no subnet uses it"
-    return f"{strong(f'Route table {table.id}')} ({used}; {room(table)})\n"
+    room = "; ".join(
+        f"{f'{family} ' if len(families) > 1 else ''}budget {table.budget.get(family, 0)} "
+        f"of limit {table.limit.get(family, 0)}"
+        for family in families
+    )
+    return f"{strong(f'Route table {table.id}')} ({used}; {room})\n"
 
 
-def _table_lines(
-    table: TablePlan, present: RouteTable, zone: str, names: Mapping[str, str]
-) -> Iterator[str]:
-    yield table_heading(present, zone)
+def _table_lines(table: TablePlan, names: Mapping[str, str]) -> Iterator[str]:
     entries = {entry.destination: entry for entry in table.entries}
     rows = []
     for step in table.steps:

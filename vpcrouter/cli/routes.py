@@ -9,7 +9,7 @@ from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, check_table, is_listed, wants
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import listing, number, percent, write
-from vpcrouter.cli.report import table_heading, table_zones
+from vpcrouter.cli.report import families_of, table_heading, table_zones
 from vpcrouter.cli.source import present
 from vpcrouter.model import Kind, PlannedEntry, Snapshot
 from vpcrouter.traffic import TableTraffic, Traffic
@@ -69,7 +69,8 @@ def command(
     whole = is_listed(everything, (table, subnet, node, family, kind), count)
     zones = table_zones(snapshot)
     parts = [
-        _described(traffic, zones[traffic.table.id])
+        table_heading(traffic.table, zones[traffic.table.id], families_of(snapshot))
+        + _described(traffic)
         + (_listed(rows, homes) if whole else _summed(rows, homes))
         for traffic, rows in tables
     ]
@@ -92,11 +93,10 @@ class Homes:
         return next(found, None)
 
 
-def _described(traffic: TableTraffic, zone: str) -> str:
+def _described(traffic: TableTraffic) -> str:
     missed = traffic.missed_weight
     return (
-        table_heading(traffic.table, zone)
-        + f"  {len(traffic.entries):,} entries of ours, {len(traffic.table.foreign):,} foreign "
+        f"  {len(traffic.entries):,} entries of ours, {len(traffic.table.foreign):,} foreign "
         + f"destinations; largest load {number(traffic.max_load)}, detour "
         + percent(traffic.detour_share)
         + (f"; weight {number(missed)} has no entry" if missed else "")

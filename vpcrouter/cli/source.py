@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +14,9 @@ from ipam.errors import BadInputError
 from vpcrouter.cli.options import CLUSTER_DEFAULT
 from vpcrouter.model import Snapshot
 from vpcrouter.wire import parse_snapshot
+
+if TYPE_CHECKING:
+    from vpcrouter.cluster import Cluster
 
 STANDARD_INPUT = "-"
 
@@ -20,7 +26,20 @@ def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
     refuse_both(cluster_file, snapshot_file)
     if snapshot_file is not None:
         return read_snapshot(snapshot_file)
-    raise NotImplementedError
+    with opened(cluster_file) as cluster:
+        return cluster.present().snapshot
+
+
+@contextmanager
+def opened(cluster_file: str | None) -> Iterator[Cluster]:
+    """The cluster that a command is about; its store is let go of afterwards."""
+    from vpcrouter.cluster import Cluster
+
+    cluster = Cluster.open(cluster_path(cluster_file))
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def read_snapshot(name: str) -> Snapshot:
