@@ -23,14 +23,15 @@ from vpcrouter.assemble import (
 )
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import Observation, Origin, Row, Table
-from vpcrouter.inventory import Inventory, read_nodes
+from vpcrouter.inventory import read_nodes
+from vpcrouter.matching import Inventory
 from vpcrouter.membership import compare
 from vpcrouter.model import Entry, RouteTable, Snapshot
 from vpcrouter.ownership import RouteRecord, Stage
 from vpcrouter.problems import Problem
 from vpcrouter.wire import dump_snapshot, parse_snapshot
 
-SETTINGS = TableSettings(reserve=2, own_subnet_weight=0.5)
+SETTINGS = TableSettings(tuple(Family), reserve=2, own_subnet_weight=0.5)
 POD = Prefix.parse("100.64.0.0/16")
 
 
@@ -162,6 +163,13 @@ def test_tables_of_subnets_without_nodes_count_and_unused_ones_do_not(tmp_path: 
     document["RouteTables"].append({"RouteTableId": "rtb-unused", "VpcId": "vpc-1", "Routes": []})
     made = whole(observe(tmp_path, document), inventory("i-a0"), state_of("i-a0"))
     assert [table.id for table in made.route_tables] == ["rtb-a", "rtb-b"]
+
+
+def test_a_family_without_networks_takes_nothing(vpc: Observation) -> None:
+    settings = replace(SETTINGS, families=(Family.IPV4,))
+    table = route_tables(vpc, {}, settings)[0]
+    assert (table.limit[Family.IPV6], table.budget[Family.IPV6]) == (0, 0)
+    assert table.limit[Family.IPV4] == QUOTA - COUNTED_IPV4
 
 
 # Nodes.

@@ -16,14 +16,14 @@ from ipam.errors import BadInputError
 from ipam.prefix import Family
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import NetworkInterface
-from vpcrouter.inventory import (
+from vpcrouter.inventory import read_nodes
+from vpcrouter.matching import (
     NO_ADDRESS,
     NO_INTERFACE,
     SAME_ADDRESS,
     SAME_INTERFACE,
     KubernetesNode,
     match_interfaces,
-    read_nodes,
 )
 from vpcrouter.problems import Problem
 

@@ -17,7 +17,7 @@ from ipam.placement import join
 from ipam.prefix import Family, Prefix
 from tests.vpcs import observe, vpc_document
 from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
-from vpcrouter.inventory import NO_ADDRESS, NO_INTERFACE, Inventory, KubernetesNode
+from vpcrouter.matching import NO_ADDRESS, NO_INTERFACE, Inventory, KubernetesNode
 from vpcrouter.membership import MANY_VANISHED, NOT_LISTED, RENAMED, compare
 from vpcrouter.problems import Problem
 

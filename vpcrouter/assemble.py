@@ -21,8 +21,12 @@ Records = Mapping[tuple[str, Prefix], RouteRecord]
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """What the cluster file says about every table: entries left free, and own blocks' weight."""
+    """What the cluster file says about every table: entries left free, and own blocks' weight.
 
+    ``families`` are those of the networks: in others a table takes nothing from us.
+    """
+
+    families: tuple[Family, ...]
     reserve: int
     own_subnet_weight: float
 
@@ -72,8 +76,11 @@ def _route_table(
 ) -> RouteTable:
     ours = {row.destination: row for row in table.rows if _is_ours(table.id, row, records)}
     foreign = [row for row in table.rows if ours.get(row.destination) is not row]
+    taken = {
+        family: sum(row.weight for row in foreign if row.family is family) for family in Family
+    }
     limit = {
-        family: max(0, quota[family] - sum(row.weight for row in foreign if row.family is family))
+        family: max(0, quota[family] - taken[family]) if family in settings.families else 0
         for family in Family
     }
     return RouteTable(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, format_address, parse_address
-from vpcrouter.fabric.port import NetworkInterface
 from vpcrouter.jsonfile import JsonObject, read_json
+from vpcrouter.matching import NO_ADDRESS, SAME_ADDRESS, Inventory, KubernetesNode
 from vpcrouter.problems import Problem
 
 _WHAT = "it should hold what kubectl get nodes -o json prints"
@@ -29,53 +28,6 @@ _LEAVING_TAINTS = frozenset(
         "aws-node-termination-handler/scheduled-maintenance",
     }
 )
-
-NO_ADDRESS = "has no InternalIP address: it gets no pod addresses until it has one"
-SAME_ADDRESS = "shares its address with another node: remove the one that is gone"
-NO_INTERFACE = "has no network interface in the VPC: describe the VPC again once it has one"
-SAME_INTERFACE = "shares its network interface with another node: remove the one that is gone"
-
-
-@dataclass(frozen=True, slots=True)
-class KubernetesNode:
-    """A node as Kubernetes knows it.
-
-    ``instance`` is the cloud's id of its machine (None: the provider id names none), ``addresses``
-    are its internal ones with the first of each family first. ``leaving``: it is being drained or
-    removed.
-    """
-
-    name: str
-    uid: str | None
-    instance: str | None
-    addresses: tuple[tuple[Family, str], ...]
-    spot: bool
-    cordoned: bool
-    leaving: bool
-    ready: bool
-
-    @property
-    def identity(self) -> str:
-        """What tells it from another node that had its name before."""
-        return self.instance or self.uid or self.name
-
-    @property
-    def avoid(self) -> bool:
-        """Whether it forwards for others only where nobody else can: it may go soon."""
-        return self.spot or self.cordoned or self.leaving
-
-    @property
-    def primary_addresses(self) -> Mapping[Family, str]:
-        """Its first address of each family."""
-        return dict(reversed(self.addresses))
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """All nodes by name; those that ``problems`` name have no address of their own."""
-
-    nodes: tuple[KubernetesNode, ...]
-    problems: tuple[Problem, ...]
 
 
 def read_nodes(path: Path) -> Inventory:
@@ -155,57 +107,3 @@ def _address_problems(nodes: Iterable[KubernetesNode]) -> Iterator[Problem]:
             holders.setdefault(address, []).append(node.name)
     shared = {name for names in holders.values() if len(names) > 1 for name in names}
     yield from (Problem(SAME_ADDRESS, name) for name in shared)
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """Which interface each node has, by node name; ``problems`` name those that have none."""
-
-    interfaces: Mapping[str, NetworkInterface]
-    problems: tuple[Problem, ...]
-
-
-def match_interfaces(
-    nodes: Iterable[KubernetesNode], interfaces: Iterable[NetworkInterface]
-) -> Matched:
-    """Find the interface of each node: its instance's primary one, else the one with its address.
-
-    An interface with a node's address that is attached to another instance is not the node's: the
-    address was given away again, and packets sent there would reach somebody else.
-    """
-    by_instance: dict[str, NetworkInterface] = {}
-    by_address: dict[str, NetworkInterface] = {}
-    for interface in sorted(interfaces, key=lambda i: (i.device_index, i.id)):
-        if interface.instance is not None:
-            by_instance.setdefault(interface.instance, interface)
-        for addresses in interface.addresses.values():
-            for address in addresses:
-                by_address.setdefault(address, interface)
-    found: dict[str, NetworkInterface] = {}
-    takers: dict[str, list[str]] = {}
-    problems: list[Problem] = []
-    for node in nodes:
-        match = by_instance.get(node.instance or "") or _by_address(node, by_address)
-        if match is None:
-            problems.append(Problem(NO_INTERFACE, node.name))
-        else:
-            found[node.name] = match
-            takers.setdefault(match.id, []).append(node.name)
-    for names in takers.values():
-        if len(names) > 1:
-            problems += [Problem(SAME_INTERFACE, name) for name in names]
-            for name in names:
-                del found[name]
-    return Matched(found, tuple(sorted(problems)))
-
-
-def _by_address(
-    node: KubernetesNode, by_address: Mapping[str, NetworkInterface]
-) -> NetworkInterface | None:
-    for _, address in node.addresses:
-        interface = by_address.get(address)
-        if interface is not None and (
-            node.instance is None or interface.instance in (None, node.instance)
-        ):
-            return interface
-    return None

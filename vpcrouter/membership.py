@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipam.model import Claim, State
 from ipam.model import Node as Owner
 from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
-from vpcrouter.inventory import Inventory, KubernetesNode, match_interfaces
+from vpcrouter.matching import Inventory, KubernetesNode, match_interfaces
 from vpcrouter.problems import Problem
 
 NOT_LISTED = "is not in the node list: it keeps its addresses until its instance is terminated"

@@ -1,0 +1,209 @@
+"""One cluster: its file, store, fabric and node list put together, and looked at as a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipam.errors import BadInputError
+from ipam.model import Network, State
+from ipam.model import Node as Owner
+from ipam.placement import Outcome, Refusal, join, leave, release
+from ipam.prefix import Family, Prefix
+from ipam.service import Addresses
+from ipam.store.memory import MemoryStore
+from ipam.store.port import Store
+from ipam.store.sqlite import SqliteStore
+from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tables
+from vpcrouter.config import ClusterFile, load_cluster
+from vpcrouter.fabric.clock import SimulatedClock
+from vpcrouter.fabric.describe import read_describe
+from vpcrouter.fabric.port import Clock, Fabric, Observation
+from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
+from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
+from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorage
+from vpcrouter.inventory import read_nodes
+from vpcrouter.membership import Membership, compare
+from vpcrouter.model import RouteTable, Snapshot
+from vpcrouter.ownership import ROUTES, RouteRecord, decode_routes
+from vpcrouter.problems import Problem
+
+REFUSED = "gets no addresses"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A cluster at one moment, as a plan is made from it.
+
+    ``problems`` name what cannot be served though the rest can, ``notes`` what is odd and served
+    nevertheless; ``warnings`` are whole lines about the cluster.
+    """
+
+    snapshot: Snapshot
+    state: State
+    observation: Observation
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+class Cluster:
+    """A cluster and how to look at it. Not for several threads.
+
+    ``file`` says what it is made of; ``store`` keeps addresses and which entries are ours;
+    ``fabric`` is its VPC, and ``clock`` the time on which to wait for that.
+    """
+
+    def __init__(self, file: ClusterFile, store: Store, fabric: Fabric, clock: Clock) -> None:
+        self.file = file
+        self.store = store
+        self.fabric = fabric
+        self.clock = clock
+        self._addresses = Addresses(store, file.cluster, file.networks)
+
+    @classmethod
+    def open(cls, path: Path) -> Cluster:
+        """The cluster of a file. Reads only; neither store nor tables are made before a change.
+
+        Raises BadInputError where a file is none, UnavailableError where one cannot be read.
+        """
+        file = load_cluster(path)
+        return cls._build(file, SqliteStore(file.store), lambda vpc: _tables(file.store, vpc))
+
+    @classmethod
+    def imagine(cls, path: Path) -> Cluster:
+        """The cluster of a file as it would start, in memory: without its store and its tables."""
+        return cls._build(load_cluster(path), MemoryStore(), lambda _: MemoryStorage())
+
+    @classmethod
+    def _build(
+        cls, file: ClusterFile, store: Store, storage: Callable[[str], TableStorage]
+    ) -> Cluster:
+        described = read_describe(file.fabric.describe, file.fabric.quota)
+        _check_networks(file.path, file.networks, described)
+        clock = SimulatedClock()
+        vpc = SimulatedVpc(described, storage(described.vpc), clock, Behaviour())
+        return cls(file, store, SimulatedFabric(vpc, NoFaults()), clock)
+
+    def present(self) -> View:
+        """What there is now: nodes that have not joined yet have no blocks."""
+        seen = self._look()
+        return self._view(seen, seen.state, ())
+
+    def planned(self) -> View:
+        """What there would be once new nodes have joined and blocks of gone ones are released.
+
+        Decided on a copy: nothing is written.
+        """
+        seen = self._look()
+        state = leave(seen.state, _names(seen.state, seen.membership.gone))
+        state = release(state, _former(seen.state, seen.membership.gone))
+        return self._joined(seen, join(state, seen.membership.claims, self._budget(seen)))
+
+    def joined(self) -> View:
+        """The same as ``planned``, decided in the store: new nodes own their blocks from now on."""
+        seen = self._look()
+        names = _names(seen.state, seen.membership.gone)
+        former = _former(seen.state, seen.membership.gone)
+        if names:
+            self._addresses.leave(names)
+        if former:
+            self._addresses.release(former)
+        outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
+        return self._joined(seen, outcome)
+
+    def route_tables(self) -> tuple[RouteTable, ...]:
+        """The tables now, with what is ours in them."""
+        return route_tables(self.fabric.read(), self.records(), self._settings)
+
+    def records(self) -> Mapping[tuple[str, Prefix], RouteRecord]:
+        """Which entries the store says are ours, by table and destination."""
+        return decode_routes((item.key, item.value) for item in self.store.range(ROUTES).items)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    @property
+    def _settings(self) -> TableSettings:
+        present = {cidr.family for network in self.file.networks for cidr in network.cidrs}
+        return TableSettings(
+            families=tuple(family for family in Family if family in present),
+            reserve=self.file.fabric.reserve,
+            own_subnet_weight=self.file.planning.own_subnet_weight,
+        )
+
+    def _look(self) -> _Seen:
+        inventory = read_nodes(self.file.nodes)
+        observation = self.fabric.read()
+        # After the tables: what another process creates meanwhile is then known as ours.
+        records = self.records()
+        state = self._addresses.load()
+        membership = compare(observation, inventory, state)
+        return _Seen(observation, state, records, membership)
+
+    def _budget(self, seen: _Seen) -> Mapping[Family, int]:
+        """What every table can take, by family: placement divides the networks by it."""
+        tables = route_tables(seen.observation, seen.records, self._settings)
+        return {f: min((table.budget[f] for table in tables), default=0) for f in Family}
+
+    def _joined(self, seen: _Seen, outcome: Outcome) -> View:
+        return self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
+
+    def _view(self, seen: _Seen, state: State, refused: tuple[Problem, ...]) -> View:
+        members = seen.membership.members
+        return View(
+            snapshot=assemble(seen.observation, members, state, seen.records, self._settings),
+            state=state,
+            observation=seen.observation,
+            problems=tuple(sorted((*seen.membership.problems, *refused))),
+            notes=(*seen.membership.notes, *lost_subnets(seen.observation, state)),
+            warnings=seen.observation.warnings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    observation: Observation
+    state: State
+    records: Mapping[tuple[str, Prefix], RouteRecord]
+    membership: Membership
+
+
+def _tables(store: Path, vpc: str) -> FileStorage:
+    """The simulated tables live beside the store."""
+    return FileStorage(store.with_name(store.name + ".tables.json"), vpc)
+
+
+def _names(state: State, gone: Iterable[Owner]) -> list[str]:
+    return [owner.name for owner in gone if state.nodes.get(owner.name) == owner]
+
+
+def _former(state: State, gone: Iterable[Owner]) -> list[tuple[str, str]]:
+    return [
+        (owner.name, owner.identity)
+        for owner in gone
+        if (owner.name, owner.identity) in state.former
+    ]
+
+
+def _refused(refusal: Refusal) -> Problem:
+    reason = refusal.reason.removeprefix(f"node {refusal.node}: ")
+    return Problem(f"{REFUSED}: {reason}", refusal.node)
+
+
+def _check_networks(path: Path, networks: Sequence[Network], vpc: Observation) -> None:
+    """Raises BadInputError where a network shares addresses with the VPC's own ranges.
+
+    EC2 refuses routes inside them. Around them they may be excluded from the network.
+    """
+    for network in networks:
+        for cidr in network.cidrs:
+            for local in vpc.local:
+                excluded = any(prefix.contains(local) for prefix in network.exclude)
+                if cidr.overlaps(local) and not (cidr.contains(local) and excluded):
+                    raise BadInputError(
+                        f"{path}: network {network.name}: {cidr} overlaps {local}, which is the "
+                        f"VPC's own: choose another range, or exclude {local} from it"
+                    )
