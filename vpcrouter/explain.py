@@ -241,7 +241,7 @@ class Explainer:
         destinations = self._states[table.id].destinations[match.destination.family]
         cover = destinations.cover(match.destination)
         if cover is None:
-            return f"longest match {match.destination}, the only one"
+            return f"longest match {match.destination}"
         over = self._next_hop(table.id, cover)
         return f"longest match {match.destination} (else {cover}{f' over {over}' if over else ''})"
 
