@@ -24,6 +24,9 @@ test: lint  ## check everything and run the tests (SEED=n repeats the random par
 prove: $(READY)  ## run the tests with the full counts (over an hour)
 	VPCROUTER_COUNTS=prove $(SEEDED) $(BIN)/pytest -n $(JOBS)
 
+bench: $(READY)  ## measure and print numbers (ONLY=planning runs one benchmark)
+	$(BIN)/python -m tests.bench $(ONLY)
+
 lint: $(READY)  ## style, types and the directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
