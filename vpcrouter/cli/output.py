@@ -51,7 +51,7 @@ def few(names: Iterable[str]) -> str:
     listed = list(names)
     more = len(listed) - NAMED
     shown = ", ".join(listed[:NAMED])
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def coloured() -> bool:

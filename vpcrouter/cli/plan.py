@@ -49,7 +49,7 @@ def command(
 def _plan_file(snapshot: Snapshot, slack: float, output: str, exit_code: bool) -> ExitCode:
     plan = make_plan(snapshot, slack)
     write(dump_plan(plan, snapshot) if output == "json" else plan_report(plan, snapshot))
-    return _end(plan, exit_code, complete=True)
+    return _ending_with_changes(plan, exit_code, complete=True)
 
 
 def _plan_cluster(
@@ -63,7 +63,7 @@ def _plan_cluster(
     write(
         dump_plan_with_snapshot(plan, snapshot) if output == "json" else plan_report(plan, snapshot)
     )
-    return _end(plan, exit_code, complete=say_view(view))
+    return _ending_with_changes(plan, exit_code, complete=say_view(view))
 
 
 def make_plan(snapshot: Snapshot, slack: float) -> Plan:
@@ -73,9 +73,12 @@ def make_plan(snapshot: Snapshot, slack: float) -> Plan:
     return plan(snapshot, slack)
 
 
-def _end(plan: Plan, exit_code: bool, *, complete: bool) -> ExitCode:
+def ending(plan: Plan, *, complete: bool) -> ExitCode:
     """How planning ends; ``complete``: every object of the input is in the plan."""
-    if say_unserved(plan) or not complete:
-        return ExitCode.UNSERVED
+    return ExitCode.UNSERVED if say_unserved(plan) or not complete else ExitCode.DONE
+
+
+def _ending_with_changes(plan: Plan, exit_code: bool, *, complete: bool) -> ExitCode:
+    ended = ending(plan, complete=complete)
     changes = any(table.steps for table in plan.tables)
-    return ExitCode.WOULD_CHANGE if exit_code and changes else ExitCode.DONE
+    return ExitCode.WOULD_CHANGE if ended is ExitCode.DONE and exit_code and changes else ended

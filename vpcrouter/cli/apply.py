@@ -1,0 +1,187 @@
+"""``vpcrouter apply``: give new nodes their addresses, then change the tables step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from vpcrouter.cli.bar import Bar, progress_bar
+from vpcrouter.cli.exits import ExitCode, NotConfirmedError
+from vpcrouter.cli.options import Slack, cluster_option, documented, output_option
+from vpcrouter.cli.output import complain, counted, few, write
+from vpcrouter.cli.plan import ending, make_plan
+from vpcrouter.cli.report import plan_report, say_view
+from vpcrouter.cli.source import opened
+from vpcrouter.model import Plan, Snapshot
+from vpcrouter.wire import dump_plan_with_snapshot
+from vpcrouter.wire.dump import Json, dump_json, plan_document, step_document
+
+if TYPE_CHECKING:
+    from vpcrouter.cluster import Cluster, View
+    from vpcrouter.service import Failed, Finished, Made, Progress, Removal
+
+_EXAMPLES = """
+vpcrouter apply -f cluster.yaml
+vpcrouter apply -f cluster.yaml --dry-run
+vpcrouter apply -f cluster.yaml --yes -o json      # for scripts
+"""
+
+
+@documented("Change the route tables to what is planned, step by step.", _EXAMPLES)
+@cluster_option
+@output_option
+@click.option(
+    "--slack",
+    type=Slack(),
+    help="How far above the least possible load to stay for the sake of fewer changes, as a share."
+    "  [default: the cluster file's]",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option(
+    "--yes", is_flag=True, help="Answer yes to every question, also whether to remove much."
+)
+def command(
+    cluster_file: str | None, output: str, slack: float | None, dry_run: bool, yes: bool
+) -> ExitCode:
+    """Give new nodes their addresses, then change the route tables as 'vpcrouter plan' shows.
+
+    Asks first. Every step is checked right before it is sent: none makes an address unreachable
+    or takes a table over its limit. Interrupting is safe at any point: running it again goes on
+    from what is there.
+    """
+    with opened(cluster_file) as cluster:
+        share = cluster.file.planning.slack if slack is None else slack
+        before = cluster.present()
+        view = cluster.planned()
+        plan = make_plan(view.snapshot, share)
+        if output == "table":
+            write(plan_report(plan, view.snapshot) + membership(before, view))
+        if dry_run:
+            if output == "json":
+                write(dump_plan_with_snapshot(plan, view.snapshot))
+            return ending(plan, complete=say_view(view))
+        question = f"Change the route tables of cluster {cluster.file.cluster}?"
+        if not yes and _changes_anything(before, view, plan) and not agreed(question):
+            raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
+        return _apply(cluster, share, output, yes=yes)
+
+
+def membership(before: View, after: View) -> str:
+    """Which nodes would get their first addresses, and which would lose theirs."""
+    had, have = _owners(before), _owners(after)
+    joining = sorted(name for name, _ in have - had)
+    leaving = sorted(name for name, _ in had - have)
+    return "".join(
+        f"{counted(len(names), 'node')} {what}: {few(names)}.\n"
+        for names, what in ((joining, "to get addresses"), (leaving, "gone, to lose theirs"))
+        if names
+    )
+
+
+def agreed(question: str) -> bool:
+    """The answer to a question; none, or the end of input, is no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise KeyboardInterrupt from error
+        click.echo(err=True)
+        return False
+
+
+def _changes_anything(before: View, after: View, plan: Plan) -> bool:
+    return _owners(before) != _owners(after) or any(table.steps for table in plan.tables)
+
+
+def _owners(view: View) -> set[tuple[str, str]]:
+    return {(owner.name, owner.identity) for owner in view.state.owners()}
+
+
+def _apply(cluster: Cluster, slack: float, output: str, *, yes: bool) -> ExitCode:
+    from vpcrouter.service import Router
+
+    view = cluster.joined()
+    run = _Run(view.snapshot, Plan(()))
+
+    def planned(snapshot: Snapshot) -> Plan:
+        run.snapshot, run.plan = snapshot, make_plan(snapshot, slack)
+        return run.plan
+
+    def confirmed(removals: Sequence[Removal]) -> bool:
+        return yes or agreed(f"{few(map(str, removals))}. Is that meant?")
+
+    router = Router(cluster.fabric, cluster.store, cluster.clock)
+    with progress_bar() as bar:
+        for event in router.run(view.snapshot, planned, cluster.route_tables, confirmed):
+            run.follow(event, bar)
+    write(dump_json(run.document()) if output == "json" else run.report())
+    return run.ending(complete=say_view(view))
+
+
+@dataclass(slots=True)
+class _Run:
+    """What has happened so far, and what it was planned from."""
+
+    snapshot: Snapshot
+    plan: Plan
+    made: list[Made] = field(default_factory=list)
+    finished: Finished | None = None
+
+    def follow(self, event: Progress, bar: Bar) -> None:
+        """Take note of an event and show it."""
+        from vpcrouter.service import Finished, Made, Planned
+
+        if isinstance(event, Planned):
+            bar.begin(event.steps, again=event.number > 1)
+        elif isinstance(event, Made):
+            self.made.append(event)
+            bar.advance()
+        elif isinstance(event, Finished):
+            self.finished = event
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        """What the last pass could not do."""
+        return self.finished.failed if self.finished else ()
+
+    def report(self) -> str:
+        """What was done, for people."""
+        steps = counted(len(self.made), "step")
+        settled = self.finished is not None and self.finished.is_settled
+        verdict = "the tables are as planned" if settled else "the tables are not as planned yet"
+        return f"Made {steps}, each verified; {verdict}.\n"
+
+    def document(self) -> dict[str, Json]:
+        """What was done, for programs; ``summary`` is that of the last plan."""
+        return {
+            "steps": [{"table": one.table, **step_document(one.step)} for one in self.made],
+            "failed": [
+                {
+                    "table": one.table,
+                    "destination": None if one.destination is None else str(one.destination),
+                    "code": one.code,
+                    "problem": one.problem,
+                    "remedy": one.remedy,
+                }
+                for one in self.failed
+            ],
+            "summary": plan_document(self.plan, self.snapshot)["summary"],
+        }
+
+    def ending(self, *, complete: bool) -> ExitCode:
+        """The exit code, once what went wrong is said."""
+        reasons: dict[str, list[str]] = {}
+        for one in self.failed:
+            where = one.table if one.destination is None else f"{one.table} {one.destination}"
+            reasons.setdefault(str(one), []).append(where)
+        for reason, places in reasons.items():
+            complain(f"{few(places)}: {reason}")
+        ended = ending(self.plan, complete=complete)
+        if self.finished is not None and self.finished.refused:
+            raise NotConfirmedError(f"{few(map(str, self.finished.refused))}: left as they are")
+        if any(one.code for one in self.failed):
+            return ExitCode.UNAVAILABLE
+        return ExitCode.UNSERVED if self.failed else ended
