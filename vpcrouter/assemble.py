@@ -75,7 +75,7 @@ def _route_table(
     table: Table, quota: Mapping[Family, int], records: Records, settings: TableSettings
 ) -> RouteTable:
     ours = {row.destination: row for row in table.rows if _is_ours(table.id, row, records)}
-    foreign = [row for row in table.rows if ours.get(row.destination) is not row]
+    foreign = [row for row in table.rows if row.destination not in ours]
     taken = {
         family: sum(row.weight for row in foreign if row.family is family) for family in Family
     }

@@ -101,7 +101,8 @@ def _absent(
     owners = list(state.owners())
     absent = [owner for owner in owners if listed.get(owner.name) != owner.identity]
     ended = {o for o in absent if _has_ended(observation, o)}
-    vanished = {o for o in absent if o not in ended and _has_vanished(observation, o)}
+    there = _described_instances(observation)
+    vanished = {o for o in absent if there and _is_instance(o) and o.identity not in there}
     suspicious = len(vanished) > _FEW and len(vanished) > _SHARE * len(owners)
     gone = ended if suspicious else ended | vanished
     notes = [
@@ -123,14 +124,14 @@ def _has_ended(observation: Observation, owner: Owner) -> bool:
     return instance is not None and instance.is_gone
 
 
-def _has_vanished(observation: Observation, owner: Owner) -> bool:
-    """Whether others are described and this one is not, neither itself nor an interface of it."""
-    return (
-        owner.identity.startswith("i-")
-        and bool(observation.instances)
-        and owner.identity not in observation.instances
-        and not any(i.instance == owner.identity for i in observation.interfaces)
-    )
+def _is_instance(owner: Owner) -> bool:
+    return owner.identity.startswith("i-")
+
+
+def _described_instances(observation: Observation) -> set[str]:
+    """Every instance that the VPC has a trace of; none where instances are not described at all."""
+    attached = {i.instance for i in observation.interfaces if i.instance is not None}
+    return attached | observation.instances.keys() if observation.instances else set()
 
 
 def _order(owner: Owner) -> tuple[str, str]:
