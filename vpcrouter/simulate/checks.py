@@ -58,13 +58,17 @@ class StepChecks:
         """R2: inside one subnet, by a next hop there. R3: nothing that is to go back to the router.
 
         A node refuses what is neither its own nor its subnet's, by split horizon; R3 is broken
-        here by an entry that would make a loop if it did not.
+        here by an entry that would make a loop if it did not. An entry that was found where no
+        subnet confines it may change its next hop on its way out.
         """
         destination = step.destination
         node = self._ground.node(interface)
         home = None if node is None else self._ground.nodes[node].subnet
         claims = self._claims.over(destination)
-        if not any(subnet == home and prefix.contains(destination) for prefix, subnet in claims):
+        around = {subnet for prefix, subnet in claims if prefix.contains(destination)}
+        if step.action is Action.REPLACE and not around:
+            return
+        if home not in around:
             where = "no subnet" if home is None else f"subnet {home}"
             text = f"{interface} is in {where}, whose prefixes do not contain the destination"
             yield self._broken("R2", step, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -23,8 +23,9 @@ class World:
 
     ``state`` says who owns which blocks, ``nodes`` what routing knows about each node. A node in
     ``weights`` divides that weight among its blocks; every block of another weighs 1. ``budget``
-    is the smallest of all tables, which placement needs to know. ``joins`` counts, by name, the
-    nodes that were made up, ``refused`` lists what could get no addresses, and why.
+    is the smallest of all tables, which placement needs to know. ``standing`` are blocks of nodes
+    that were replaced by others of the same name: nothing happens to them. ``joins`` counts, by
+    name, the nodes that were made up, ``refused`` lists what could get no addresses, and why.
     """
 
     state: State
@@ -32,6 +33,7 @@ class World:
     nodes: Mapping[str, Node]
     tables: tuple[RouteTable, ...]
     budget: Mapping[Family, int]
+    standing: tuple[Block, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class World:
             nodes={node.name: node for node in cluster.nodes},
             tables=cluster.route_tables,
             budget=smallest_budget(cluster.route_tables),
+            standing=tuple(_not_owned_by_name(state, cluster)),
         )
 
     def snapshot(self) -> Snapshot:
@@ -53,7 +56,7 @@ class World:
         return snapshot(subnets, self.nodes.values(), self._blocks(), self.tables)
 
     def _blocks(self) -> list[Block]:
-        found = []
+        found = list(self.standing)
         for name in self.nodes:
             prefixes = self.state.blocks(name)
             weight = (
@@ -61,6 +64,16 @@ class World:
             )
             found += [Block(prefix, name, weight) for prefix in prefixes]
         return found
+
+
+def _not_owned_by_name(state: State, cluster: Snapshot) -> Iterator[Block]:
+    for columns in cluster.blocks.values():
+        for prefix, node, weight in zip(
+            columns.prefixes(), columns.node, columns.weight, strict=True
+        ):
+            name = cluster.nodes[node].name
+            if prefix not in state.blocks(name):
+                yield Block(prefix, name, weight)
 
 
 def smallest_budget(tables: Sequence[RouteTable]) -> dict[Family, int]:
