@@ -7,6 +7,7 @@ and no cell is ever cut short, so that every line can be searched and piped.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -90,6 +91,8 @@ def listing(headings: Sequence[str], rows: Iterable[Sequence[str]], indent: int 
 
 def number(value: float) -> str:
     """A number for people: thousands apart, three decimals at most, no trailing zeros."""
+    if not math.isfinite(value):
+        return "without bound"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) >= 0.001 else f"{value:.2g}"

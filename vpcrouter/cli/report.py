@@ -120,30 +120,27 @@ def _table_lines(table: TablePlan, names: Mapping[str, str]) -> Iterator[str]:
     rows = []
     for step in table.steps:
         entry = None if step.action is Action.DELETE else entries.get(step.destination)
-        rows.append(
-            (
-                "  " + SIGNS[step.action][0],
-                str(step.destination),
-                hop(step, names),
-                *_does(entry),
-                step.reason,
-            )
-        )
+        sign, hop = SIGNS[step.action][0], _hop(step, names)
+        rows.append((f"  {sign}", str(step.destination), hop, *_does(entry), _reason(step, hop)))
     for step, line in zip(table.steps, layout(rows, right={4}), strict=True):
         yield paint(line, SIGNS[step.action][1]) + "\n"
     yield f"  {_changes(table.steps)}; {_outcome(table)}\n"
 
 
-def hop(step: Step, names: Mapping[str, str]) -> str:
-    """The next hop of a step: from and to for a replacement."""
+def _hop(step: Step, names: Mapping[str, str]) -> str:
+    """The next hop of a step by its node's name, else its interface; both for a replacement."""
 
     def one(interface: str | None) -> str:
-        name = names.get(interface or "")
-        return f"{interface} ({name})" if name else str(interface)
+        return names.get(interface or "", str(interface))
 
     if step.action is Action.REPLACE:
         return f"{one(step.previous_interface)} -> {one(step.interface)}"
     return one(step.previous_interface if step.action is Action.DELETE else step.interface)
+
+
+def _reason(step: Step, hop: str) -> str:
+    """Why a step is made, where that says more than the rest of its line."""
+    return "" if step.action is Action.CREATE and hop in step.reason else step.reason
 
 
 def _does(entry: PlannedEntry | None) -> tuple[str, str]:

@@ -141,8 +141,9 @@ def _whose(story: AddressStory) -> str:
 def _way(path: Path) -> str:
     outcome = paint(_MEANING[path.outcome], _COLOURS.get(path.outcome, "green"))
     rows = [
-        (f"  {position}. {hop.place.value} {hop.name}", _said(hop))
+        ("" if continued else f"  {position}. {hop.place.value} {hop.name}", line)
         for position, hop in enumerate(path.hops, 1)
+        for continued, line in enumerate(_said(hop).split("; "))
     ]
     head = f"From {few(path.sources)} (table {path.table}): {outcome}\n"
     return head + "".join(f"{line}\n" for line in layout(rows))

@@ -42,10 +42,10 @@ def dump_plan_with_snapshot(plan: Plan, snapshot: Snapshot) -> str:
     return dump_json({**plan_document(plan, snapshot), "snapshot": snapshot_document(snapshot)})
 
 
-def dump_json(document: Json) -> str:
+def dump_json(document: object) -> str:
     """JSON text of a document: a line for each object in a list, floats as short as exact.
 
-    Raises ValueError for a number that is not finite.
+    Raises ValueError for a number that is not finite, TypeError for what JSON has no word for.
     """
     return _text(document, "") + "\n"
 
@@ -175,7 +175,7 @@ def _counts(counts: Mapping[Family, int]) -> dict[str, Json]:
     return {family.value: counts.get(family, 0) for family in Family}
 
 
-def _text(value: Json, indent: str) -> str:
+def _text(value: object, indent: str) -> str:
     if isinstance(value, dict) and any(_is_long(item) for item in value.values()):
         inner = indent + "  "
         fields = [f"{json.dumps(key)}: {_text(item, inner)}" for key, item in value.items()]
@@ -185,7 +185,7 @@ def _text(value: Json, indent: str) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _is_long(value: Json) -> bool:
+def _is_long(value: object) -> bool:
     """Whether a value takes several lines: a list of objects, or an object around such a list."""
     if isinstance(value, list):
         return bool(value) and isinstance(value[0], dict)
