@@ -14,7 +14,7 @@ from vpcrouter.planner import plan
 from vpcrouter.simulate import Simulation, document, simulate
 
 HEADER = "seconds,event,node,value\n"
-FIRST = "ip-10-40-0-4.eu-central-1.compute.internal"
+FIRST = "node-a001"
 
 Simulate = Callable[[str], Simulation]
 
@@ -116,3 +116,12 @@ def _figures(cluster: Path, folder: Path, lines: list[str]) -> dict[str, object]
     events = folder / "events.csv"
     events.write_text(HEADER + "".join(f"{line}\n" for line in lines))
     return document(simulate(cluster, events).figures)
+
+
+def test_the_example_in_the_documentation_runs() -> None:
+    folder = Path(__file__).parents[1] / "docs" / "examples"
+    result = simulate(folder / "cluster.yaml", folder / "events.csv")
+    assert result.refused == ()
+    assert result.figures.violations == ()
+    assert result.figures.unserved_seconds == 60
+    assert result.figures.steps_total > 0

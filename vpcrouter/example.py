@@ -127,7 +127,7 @@ class _Machine:
 
     @property
     def name(self) -> str:
-        return f"ip-{self.address.replace('.', '-')}.{_REGION}.compute.internal"
+        return f"node-{'abcdef'[self.zone]}{self.number + 1:03}"
 
     @property
     def instance(self) -> str:
