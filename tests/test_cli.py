@@ -25,6 +25,7 @@ from tests.commands import REPOSITORY, Runner, is_one_line, run_as_process
 from tests.test_cli_plan import after, cluster, planned
 from vpcrouter.cli.app import app
 from vpcrouter.cli.exits import ExitCode, code_of
+from vpcrouter.example import SMALL, write_example
 
 COMMANDS = [
     "plan",
@@ -262,15 +263,15 @@ def test_help_imports_no_command() -> None:
 # Terminals.
 
 
-def on_a_terminal(*arguments: str, environment: dict[str, str]) -> str:
-    """What a command prints where standard output is a terminal."""
+def on_a_terminal(*arguments: str | Path, environment: dict[str, str]) -> str:
+    """What a command prints where standard output and standard error are a terminal."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "vpcrouter.cli", *arguments],
+        [sys.executable, "-m", "vpcrouter.cli", *map(str, arguments)],
         cwd=REPOSITORY,
-        stdout=terminal,
         stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
         env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment},
     )
     os.close(terminal)
@@ -294,6 +295,18 @@ def test_colour_appears_on_a_terminal_only(settled: Path, command: Runner) -> No
     assert "\x1b[" not in on_a_terminal(*arguments, environment={"NO_COLOR": "1"})
     assert "\x1b[" not in on_a_terminal(*arguments, environment={"TERM": "dumb"})
     assert "\x1b[" not in command(*arguments).out
+
+
+def test_applying_shows_a_progress_bar_on_a_terminal_only(
+    tmp_path: Path,
+) -> None:
+    cluster = write_example(tmp_path, SMALL)
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    shown = on_a_terminal("apply", "-f", cluster, "--yes", environment=environment)
+    assert "changing tables" in shown
+    assert "the tables are as planned" in shown
+    ended = run_as_process("apply", "-f", cluster, "--yes", environment=environment)
+    assert (ended.code, ended.err) == (0, "")
 
 
 def test_the_version_is_the_packages(command: Runner) -> None:

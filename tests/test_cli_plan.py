@@ -281,6 +281,19 @@ def test_what_cannot_be_served_weighs_more_than_what_would_change(
     assert run(command, tmp_path, document, "--exit-code").code == 3
 
 
+def test_changes_that_would_lose_packets_are_left_out_and_named(
+    command: Runner, tmp_path: Path
+) -> None:
+    document = cluster(nodes=1, budget=1)
+    document["route_tables"][0]["limit"] = {"ipv4": 1}
+    document["route_tables"][0]["entries"] = [
+        {"destination": "100.64.0.0/15", "interface": "eni-0-0"}
+    ]
+    ended = run(command, tmp_path, document, "-o", "json")
+    assert "left as it is: t0: no hitless delete of 100.64.0.0/15" in ended.err
+    assert json.loads(ended.out)["tables"][0]["steps"] == []
+
+
 # For people.
 
 

@@ -13,7 +13,7 @@ from vpcrouter.cli.exits import ExitCode, NotConfirmedError
 from vpcrouter.cli.options import Slack, cluster_option, documented, output_option
 from vpcrouter.cli.output import complain, counted, few, write
 from vpcrouter.cli.plan import ending, make_plan
-from vpcrouter.cli.report import plan_report, say_view
+from vpcrouter.cli.report import plan_report, say_blocked, say_view
 from vpcrouter.cli.source import opened
 from vpcrouter.model import Plan, Snapshot
 from vpcrouter.wire import dump_plan_with_snapshot
@@ -184,4 +184,5 @@ class _Run:
             raise NotConfirmedError(f"{few(map(str, self.finished.refused))}: left as they are")
         if any(one.code for one in self.failed):
             return ExitCode.UNAVAILABLE
-        return ExitCode.UNSERVED if self.failed else ended
+        blocked = say_blocked(self.plan, self.snapshot)
+        return ExitCode.UNSERVED if self.failed or blocked else ended

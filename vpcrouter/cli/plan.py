@@ -7,7 +7,7 @@ import click
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.options import Slack, documented, source_options
 from vpcrouter.cli.output import write
-from vpcrouter.cli.report import plan_report, say_unserved, say_view
+from vpcrouter.cli.report import plan_report, say_blocked, say_unserved, say_view
 from vpcrouter.cli.source import opened, read_snapshot, refuse_both
 from vpcrouter.model import Plan, Snapshot
 from vpcrouter.wire import dump_plan, dump_plan_with_snapshot
@@ -49,7 +49,7 @@ def command(
 def _plan_file(snapshot: Snapshot, slack: float, output: str, exit_code: bool) -> ExitCode:
     plan = make_plan(snapshot, slack)
     write(dump_plan(plan, snapshot) if output == "json" else plan_report(plan, snapshot))
-    return _ending_with_changes(plan, exit_code, complete=True)
+    return _ending_with_changes(plan, snapshot, exit_code, complete=True)
 
 
 def _plan_cluster(
@@ -63,7 +63,7 @@ def _plan_cluster(
     write(
         dump_plan_with_snapshot(plan, snapshot) if output == "json" else plan_report(plan, snapshot)
     )
-    return _ending_with_changes(plan, exit_code, complete=say_view(view))
+    return _ending_with_changes(plan, snapshot, exit_code, complete=say_view(view))
 
 
 def make_plan(snapshot: Snapshot, slack: float) -> Plan:
@@ -78,7 +78,10 @@ def ending(plan: Plan, *, complete: bool) -> ExitCode:
     return ExitCode.UNSERVED if say_unserved(plan) or not complete else ExitCode.DONE
 
 
-def _ending_with_changes(plan: Plan, exit_code: bool, *, complete: bool) -> ExitCode:
+def _ending_with_changes(
+    plan: Plan, snapshot: Snapshot, exit_code: bool, *, complete: bool
+) -> ExitCode:
+    say_blocked(plan, snapshot)
     ended = ending(plan, complete=complete)
     changes = any(table.steps for table in plan.tables)
     return ExitCode.WOULD_CHANGE if ended is ExitCode.DONE and exit_code and changes else ended

@@ -10,6 +10,7 @@ from ipam.prefix import Family
 from vpcrouter.cli.output import complain, counted, few, layout, number, paint, percent, strong
 from vpcrouter.model import (
     Action,
+    Entry,
     Kind,
     Plan,
     PlannedEntry,
@@ -20,6 +21,7 @@ from vpcrouter.model import (
     Step,
     TablePlan,
 )
+from vpcrouter.reachability import TableState
 
 if TYPE_CHECKING:
     from vpcrouter.cluster import View
@@ -69,10 +71,34 @@ def say_unserved(plan: Plan) -> bool:
             what = f"{one.subnet} in {table.id} ({one.family}, {counted(one.blocks, 'block')})"
             reasons.setdefault(one.reason, []).append(what)
     for reason, subnets in reasons.items():
-        complain(
-            f"cannot be served: {reason}: subnet {few(subnets)}; their entries stay as they are"
-        )
+        complain(f"subnet {few(subnets)} cannot be served: {reason}; its entries stay as they are")
     return bool(reasons)
+
+
+def say_blocked(plan: Plan, snapshot: Snapshot) -> bool:
+    """Name on standard error the changes that cannot be made without loss; whether any are."""
+    blocked = [
+        line
+        for table, present in zip(plan.tables, snapshot.route_tables, strict=True)
+        for line in _blocked(table, present, snapshot)
+    ]
+    if blocked:
+        more = f" (and {len(blocked) - 1:,} more such changes)" if len(blocked) > 1 else ""
+        complain(f"left as it is: {blocked[0]}{more}")
+    return bool(blocked)
+
+
+def _blocked(table: TablePlan, present: RouteTable, snapshot: Snapshot) -> tuple[str, ...]:
+    """What stands in the way where the steps do not lead to the entries, line by line."""
+    target = [Entry(entry.destination, entry.interface) for entry in table.entries]
+    state = TableState(present.entries, present.foreign)
+    for step in table.steps:
+        state.apply(step)
+    if set(state.entries()) == set(target):
+        return ()
+    from vpcrouter.transition import transition
+
+    return transition(snapshot, present, target).blocked
 
 
 def say_view(view: View) -> bool:
@@ -80,7 +106,7 @@ def say_view(view: View) -> bool:
     for warning in view.warnings:
         complain(warning)
     for reason, names in _by_reason((*view.problems, *view.notes)).items():
-        complain(f"{few(names)} {reason}")
+        complain(f"{few(names)}{': each' if len(names) > 1 else ''} {reason}")
     return not view.problems
 
 

@@ -12,6 +12,7 @@ import click
 
 from ipam.errors import BadInputError
 from vpcrouter.cli.options import CLUSTER_DEFAULT
+from vpcrouter.cli.report import say_view
 from vpcrouter.model import Snapshot
 from vpcrouter.wire import parse_snapshot
 
@@ -22,12 +23,17 @@ STANDARD_INPUT = "-"
 
 
 def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
-    """What there is at present, in a snapshot file or a cluster; changes nothing."""
+    """What there is at present, in a snapshot file or a cluster; changes nothing.
+
+    Nodes that are left out, and whatever else is odd, are named on standard error.
+    """
     refuse_both(cluster_file, snapshot_file)
     if snapshot_file is not None:
         return read_snapshot(snapshot_file)
     with opened(cluster_file) as cluster:
-        return cluster.present().snapshot
+        view = cluster.present()
+    say_view(view)
+    return view.snapshot
 
 
 @contextmanager
