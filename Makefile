@@ -18,6 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
+demo: $(READY)  ## set up everything and run the demonstration
+	$(BIN)/vpcrouter demo
+
 test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
 	$(SEEDED) $(BIN)/pytest -n $(JOBS)
 

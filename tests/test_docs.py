@@ -1,4 +1,4 @@
-"""The documentation holds: links lead somewhere, and its examples are what the program reads."""
+"""The documentation holds: links lead somewhere, and its examples are what the program does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Runner
 from vpcrouter.config import load_cluster
 from vpcrouter.wire import dump_snapshot, parse_snapshot
 
@@ -64,3 +65,25 @@ def test_the_snapshot_of_the_documentation_is_one() -> None:
     document = json.loads(text)
     document["route_tables"][0]["limit"]["ipv6"] = document["route_tables"][0]["budget"]["ipv6"] = 0
     assert json.loads(dump_snapshot(parse_snapshot(text, "docs/files.md"))) == document
+
+
+def test_commands_print_what_the_page_about_routes_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.chdir(HOUSE)
+    command = Runner(capsys)
+    assert command("apply", "--yes", "-f", "docs/examples/cluster.yaml").code == 0
+    page = (HOUSE / "docs/routes.md").read_text()
+    shown = re.findall(r"^```console\n\$ vpcrouter (.*)\n((?:.*\n)*?)```$", page, re.M)
+    assert len(shown) == 3
+    for arguments, output in shown:
+        assert command(*arguments.split()).out == output
+
+
+def test_the_demonstration_prints_what_the_readme_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    shortened = re.findall(r"^```\n(.*?)^```", (HOUSE / "README.md").read_text(), re.M | re.S)[1]
+    shown = [line for line in shortened.splitlines() if line and not line.startswith(("$", "..."))]
+    assert len(shown) > 5
+    printed = Runner(capsys)("demo").out.splitlines()
+    assert [line for line in shown if line not in printed] == []
