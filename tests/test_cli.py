@@ -241,6 +241,13 @@ def test_commands_that_do_not_plan_import_no_numpy(settled: Path, name: str) -> 
     assert not modules & {"numpy", "boto3", "pyroute2", "pydantic", "yaml", "rich"}
 
 
+@pytest.mark.parametrize("name", ["routes", "forwarders", "nodes", "blocks", "snapshot", "verify"])
+def test_looking_at_a_cluster_imports_no_numpy(tmp_path: Path, name: str) -> None:
+    modules = imported(name, "-f", write_example(tmp_path, SMALL))
+    assert "vpcrouter.cluster" in modules
+    assert not modules & {"numpy", "boto3", "pyroute2", "rich"}
+
+
 def test_explaining_imports_no_numpy(settled: Path) -> None:
     modules = imported("explain", "100.64.0.1", "--snapshot", settled)
     assert not modules & {"numpy", "boto3", "pyroute2"}

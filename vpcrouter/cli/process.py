@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -19,6 +20,8 @@ COMPLETION = "_VPCROUTER_COMPLETE"
 
 def run_process() -> None:
     """Run the command of this process and leave; standard output is flushed or given up."""
+    # A large snapshot is made of a million objects in no cycles: look for cycles rarely.
+    gc.set_threshold(500_000)
     for stream in (sys.stdout, sys.stderr):
         # Names in any script print on any terminal, if need be as escapes.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
