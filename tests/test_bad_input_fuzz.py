@@ -127,7 +127,7 @@ def check(command: Runner, content: bytes) -> None:
 
 
 FUZZ = settings(
-    max_examples=examples(test=60, prove=5_000),
+    max_examples=examples(test=60, prove=2_000),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ipam.prefix import Family, Prefix, merge
 from vpcrouter.cli.exits import ExitCode
@@ -66,17 +66,27 @@ def command(
         write(dump_json({"tables": [_document(one, rows, homes) for one, rows in tables]}))
         return ExitCode.DONE
     count = sum(len(rows) for _, rows in tables)
-    whole = is_listed(everything, (table, subnet, node, family, kind), count)
-    zones = table_zones(snapshot)
-    parts = [
-        table_heading(traffic.table, zones[traffic.table.id], families_of(snapshot))
-        + _described(traffic)
-        + (_listed(rows, homes) if whole else _summed(rows, homes))
-        for traffic, rows in tables
-    ]
-    hint = "" if whole else f"\n{count:,} entries: list them with --all, or some with --table ...\n"
-    write("\n".join(parts) + hint)
+    if is_listed(everything, (table, subnet, node, family, kind), count):
+        write(_text(snapshot, tables, lambda rows: _listed(rows, homes)))
+    else:
+        write(_text(snapshot, tables, lambda rows: _summed(rows, homes)))
+        write(f"\n{count:,} entries: list them with --all, or some with --table, --subnet ...\n")
     return ExitCode.DONE
+
+
+def _text(
+    snapshot: Snapshot,
+    tables: Sequence[tuple[TableTraffic, Sequence[PlannedEntry]]],
+    shown: Callable[[Sequence[PlannedEntry]], str],
+) -> str:
+    """Every table under its heading."""
+    zones, families = table_zones(snapshot), families_of(snapshot)
+    return "\n".join(
+        table_heading(traffic.table, zones[traffic.table.id], families)
+        + _described(traffic)
+        + shown(rows)
+        for traffic, rows in tables
+    )
 
 
 class Homes:
