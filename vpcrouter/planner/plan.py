@@ -1,0 +1,257 @@
+"""The planner's front: every table and family in turn, present entries kept where they are good.
+
+Tables share no budget. They are planned in the order of their ids, and a choice among equally
+good forwarders looks at the loads that tables before have given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipam.prefix import Family, Prefix
+from vpcrouter.model import (
+    Entry,
+    Kind,
+    Plan,
+    PlannedEntry,
+    Proof,
+    ProofStatus,
+    Role,
+    RouteTable,
+    Snapshot,
+    TablePlan,
+    Unserved,
+)
+from vpcrouter.planner.arrays import Floats, sums
+from vpcrouter.planner.direct import direct_entries
+from vpcrouter.planner.owners import owners
+from vpcrouter.planner.problem import FamilyView, Problem, Tree, pose, table_weights
+from vpcrouter.planner.retain import retain
+from vpcrouter.planner.select import select
+from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
+from vpcrouter.planner.solve import Kind as How
+from vpcrouter.transition import transition
+
+
+@dataclass(frozen=True, slots=True)
+class _FamilyPlan:
+    """One table's plan in one family."""
+
+    entries: tuple[PlannedEntry, ...]
+    proof: Proof
+    unserved: tuple[Unserved, ...]
+    node_load: Floats
+    max_load: float
+    detour_weight: float
+    weight: float
+
+
+def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
+    """What every route table should hold, and the steps to it.
+
+    ``slack`` (a fraction) is how far above the least largest load a table may stay in order to
+    change less. Without any node nothing is planned and nothing changes: an empty input removes
+    nothing.
+    """
+    views = {family: FamilyView.of(snapshot, family) for family in Family}
+    burden = {family: np.zeros(len(snapshot.nodes)) for family in Family}
+    tables = []
+    for table in snapshot.route_tables:
+        families = {}
+        for family in Family:
+            families[family] = _plan_family(views[family], table, slack, burden[family])
+            burden[family] = burden[family] + families[family].node_load
+        tables.append(_table_plan(snapshot, table, families))
+    return Plan(tuple(tables))
+
+
+def _table_plan(
+    snapshot: Snapshot, table: RouteTable, families: Mapping[Family, _FamilyPlan]
+) -> TablePlan:
+    entries = tuple(entry for family in Family for entry in families[family].entries)
+    target = [Entry(entry.destination, entry.interface) for entry in entries]
+    steps = transition(snapshot, table, target).steps if snapshot.nodes else ()
+    return TablePlan(
+        id=table.id,
+        entries=entries,
+        steps=steps,
+        max_load=max(part.max_load for part in families.values()),
+        detour_weight=sum(part.detour_weight for part in families.values()),
+        weight=sum(part.weight for part in families.values()),
+        proof={
+            family: part.proof for family, part in families.items() if len(snapshot.blocks[family])
+        },
+        unserved=tuple(item for part in families.values() for item in part.unserved),
+    )
+
+
+def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floats) -> _FamilyPlan:
+    budget = table.budget.get(view.family, 0)
+    if not view.snapshot.nodes:
+        everything = tuple(e for e in table.entries if e.destination.family is view.family)
+        return _assemble(view, table, {}, everything, None, ())
+    weight = table_weights(view, table, view.trees)
+    forced = _direct_only(view, table, weight, budget)
+    sizes = [None if part is None else len(part) for part in forced]
+    selection = select(view, table, sizes, budget)
+    present = _present(view, table)
+    fixed: dict[Prefix, int] = {}
+    trees: list[Tree] = []
+    for tree in selection.trees:
+        if len(view.crew.of_subnet(tree.subnet)):
+            trees.append(tree)
+        else:
+            fixed.update(forced[tree.subnet] or {})
+    room = budget - len(selection.kept) - len(fixed)
+    solved = None
+    chosen: dict[Prefix, int] = dict(fixed)
+    if trees:
+        problem = pose(view, table, trees, weight, room, burden)
+        within = {p: n for p, n in present.items() if problem.tree_of(p) is not None}
+        solved = solve(problem)
+        chosen.update(_settle(problem, solved, within, slack).as_entries())
+    return _assemble(view, table, chosen, selection.kept, solved, selection.unserved)
+
+
+def _present(view: FamilyView, table: RouteTable) -> dict[Prefix, int | None]:
+    """The present entries with their nodes; None where the next hop is not a healthy node."""
+    nodes = {node.interface: i for i, node in enumerate(view.snapshot.nodes)}
+    present: dict[Prefix, int | None] = {}
+    for entry in table.entries:
+        if entry.destination.family is not view.family:
+            continue
+        node = nodes.get(entry.interface)
+        usable = node is not None and view.role[node] != Role.NOTHING
+        inside = usable and any(p.contains(entry.destination) for p in view.merged[view.home[node]])
+        present[entry.destination] = node if inside else None
+    return present
+
+
+def _usable(present: Mapping[Prefix, int | None]) -> dict[Prefix, int]:
+    return {prefix: node for prefix, node in present.items() if node is not None}
+
+
+def _direct_only(
+    view: FamilyView, table: RouteTable, weight: Floats, budget: int
+) -> list[dict[Prefix, int] | None]:
+    """For each subnet where nobody may forward for others: its plan without detours, if any."""
+    result: list[dict[Prefix, int] | None] = []
+    present = _usable(_present(view, table))
+    for subnet in range(len(view.snapshot.subnets)):
+        trees = [tree for tree in view.trees if tree.subnet == subnet]
+        if not trees or len(view.crew.of_subnet(subnet)):
+            result.append(None)
+            continue
+        problem = pose(view, table, trees, weight, budget, np.zeros(len(view.role)))
+        result.append(direct_entries(problem, owners(problem), trees, present))
+    return result
+
+
+def _settle(
+    problem: Problem, solved: Solved, present: Mapping[Prefix, int | None], slack: float
+) -> Assigned:
+    """The plan to go for: the present table mended, or the best one, whichever changes less."""
+    allowed = solved.best.load * (1 + slack)
+    if not present:
+        return near(problem, solved, {}, allowed)
+    kept = retain(problem, solved.owned, present, allowed, solved.kind is How.DIRECT)
+    if kept is not None and _changes(kept, present) <= _forced(problem, present):
+        return kept
+    fresh = near(problem, solved, _usable(present), allowed)
+    if kept is None:
+        return fresh
+    by_changes = (_changes(kept, present), kept.load)
+    return kept if by_changes <= (_changes(fresh, present), fresh.load) else fresh
+
+
+def _changes(plan: Assigned, present: Mapping[Prefix, int | None]) -> int:
+    wanted = plan.as_entries()
+    changed = sum(present.get(prefix, -1) != node for prefix, node in wanted.items())
+    return changed + sum(prefix not in wanted for prefix in present)
+
+
+def _forced(problem: Problem, present: Mapping[Prefix, int | None]) -> int:
+    """Changes that no plan can do without: next hops that may not be."""
+    missing = sum(tree.prefix not in present for tree in problem.trees)
+    return missing + sum(node is None for node in present.values())
+
+
+def _assemble(
+    view: FamilyView,
+    table: RouteTable,
+    chosen: Mapping[Prefix, int],
+    kept: tuple[Entry, ...],
+    solved: Solved | None,
+    unserved: tuple[Unserved, ...],
+) -> _FamilyPlan:
+    """Entries with what they do, the loads they cause together, and the proof."""
+    nodes = view.snapshot.nodes
+    weight = table_weights(view, table, view.trees)
+    whole = pose(view, table, view.trees, weight, 0, np.zeros(len(nodes)))
+    index = {node.interface: i for i, node in enumerate(nodes)}
+    entries = {**{e.destination: index.get(e.interface, -1) for e in kept}, **chosen}
+    interfaces = {e.destination: e.interface for e in kept}
+    plan_ = judge(whole, entries)
+    served_load = solved.best.load if solved else 0.0
+    planned = tuple(
+        PlannedEntry(
+            destination=prefix,
+            interface=interfaces[prefix] if prefix in interfaces else nodes[hop].interface,
+            node=nodes[hop].name if hop >= 0 else None,
+            kind=Kind.DIRECT if own == blocks else Kind.AGGREGATE,
+            blocks=int(blocks),
+            weight=float(total),
+            load=float(load),
+        )
+        for prefix, hop, own, blocks, total, load in zip(
+            plan_.layout.destinations,
+            plan_.hops.tolist(),
+            plan_.own_blocks,
+            plan_.layout.blocks,
+            plan_.layout.weight,
+            plan_.entry_load,
+            strict=True,
+        )
+    )
+    detour = float((plan_.layout.weight - plan_.own_weight).clip(min=0).sum())
+    known = plan_.hops >= 0
+    node_load = sums(plan_.hops[known], plan_.entry_load[known], len(nodes))
+    standing = _standing_load(plan_, {e.destination for e in kept})
+    total = float(weight[: len(weight)].sum()) if len(weight) else 0.0
+    return _FamilyPlan(
+        planned,
+        _proof(
+            solved, standing, len(entries) - len(solved.best.hops) if solved else 0, served_load
+        ),
+        unserved,
+        node_load,
+        float(node_load.max()) if len(node_load) else 0.0,
+        detour,
+        total,
+    )
+
+
+def _standing_load(plan_: Assigned, kept: set[Prefix]) -> float:
+    """The largest load that entries which stay for unserved subnets put on a node."""
+    loads: dict[int, float] = {}
+    for prefix, hop, load in zip(
+        plan_.layout.destinations, plan_.hops.tolist(), plan_.entry_load, strict=True
+    ):
+        if prefix in kept and hop >= 0:
+            loads[hop] = loads.get(hop, 0.0) + float(load)
+    return max(loads.values(), default=0.0)
+
+
+def _proof(solved: Solved | None, standing: float, others: int, served_load: float) -> Proof:
+    if solved is None:
+        return Proof(ProofStatus.OPTIMAL, standing, standing, None)
+    least = max(served_load, standing)
+    bound = max(solved.lower_bound, standing)
+    less = solved.entries_for_less if served_load > standing else None
+    if less is not None:
+        less += others
+    status = ProofStatus.OPTIMAL if bound >= least else ProofStatus.BOUNDED
+    return Proof(status, least, bound, less)

@@ -1,0 +1,176 @@
+"""What one table and family has to serve: trees, columns, roles and weights as numpy arrays.
+
+``FamilyView`` is the same for all tables of a snapshot; ``Problem`` is what is left of it for one
+table once the subnets that it cannot serve are taken out, with the weights of that table.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipam.prefix import Family, Prefix, merge
+from vpcrouter.model import BlockColumns, Role, RouteTable, Snapshot, roles
+from vpcrouter.planner.arrays import Flags, Floats, Ints
+from vpcrouter.planner.trie import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A maximal prefix of a subnet that holds blocks: rows ``first`` to ``last`` (excluded)."""
+
+    prefix: Prefix
+    subnet: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The nodes that may forward for others: those of subnet s are ``nodes[start[s]:start[s+1]]``.
+
+    Within a subnet the largest capacity comes first, then the node's index decides.
+    """
+
+    nodes: Ints
+    start: Ints
+
+    @classmethod
+    def of(cls, role: npt.NDArray[np.int8], home: Ints, capacity: Floats, subnets: int) -> Crew:
+        """All forwarders, grouped by subnet."""
+        nodes = np.flatnonzero(role == Role.FORWARD)
+        nodes = nodes[np.lexsort((nodes, -capacity[nodes], home[nodes]))]
+        return cls(nodes, np.searchsorted(home[nodes], np.arange(subnets + 1)))
+
+    def of_subnet(self, subnet: int) -> Ints:
+        """The forwarders of one subnet, by node index."""
+        return self.nodes[self.start[subnet] : self.start[subnet + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyView:
+    """A snapshot's blocks of one family, and who may be the next hop of them.
+
+    ``owner`` is the node index of each row; ``role`` and ``home`` (subnet index) are per node.
+    ``trees`` are sorted by address; ``merged`` are the maximal prefixes of each subnet,
+    those without blocks included.
+    """
+
+    snapshot: Snapshot
+    family: Family
+    columns: BlockColumns
+    keys: Keys
+    owner: Ints
+    weight: Floats
+    role: npt.NDArray[np.int8]
+    home: Ints
+    capacity: Floats
+    crew: Crew
+    merged: tuple[tuple[Prefix, ...], ...]
+    trees: tuple[Tree, ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, family: Family) -> FamilyView:
+        """The view of one family; nothing in it depends on a table."""
+        columns = snapshot.blocks[family]
+        subnets = {subnet.id: position for position, subnet in enumerate(snapshot.subnets)}
+        merged = tuple(
+            merge(p for p in subnet.prefixes if p.family is family) for subnet in snapshot.subnets
+        )
+        role = np.array(roles(snapshot.nodes), dtype=np.int8)
+        home = np.array([subnets[node.subnet] for node in snapshot.nodes], dtype=np.int64)
+        capacity = np.array([node.capacity for node in snapshot.nodes], dtype=np.float64)
+        return cls(
+            snapshot=snapshot,
+            family=family,
+            columns=columns,
+            keys=Keys.of(columns),
+            owner=np.frombuffer(columns.node, dtype=f"u{columns.node.itemsize}").astype(np.int64),
+            weight=np.frombuffer(columns.weight, dtype=np.float64),
+            role=role,
+            home=home,
+            capacity=capacity,
+            crew=Crew.of(role, home, capacity, len(snapshot.subnets)),
+            merged=merged,
+            trees=_trees(columns, merged),
+        )
+
+
+def _trees(columns: BlockColumns, merged: Sequence[Sequence[Prefix]]) -> tuple[Tree, ...]:
+    trees = []
+    for subnet, prefixes in enumerate(merged):
+        for prefix in prefixes:
+            rows = columns.rows_within(prefix)
+            if rows:
+                trees.append(Tree(prefix, subnet, rows.start, rows.stop))
+    return tuple(sorted(trees, key=lambda tree: tree.prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The trees that a table serves in one family, and what it may use.
+
+    ``weight`` is per row in this table; ``scale`` per tree: the capacity that a load is divided by
+    in bounds and searches (the largest of the subnet's forwarders; all have it where ``even``).
+    ``budget`` is what is left for these trees. ``burden`` is per node: its load in other tables,
+    to choose among equally good forwarders.
+    """
+
+    view: FamilyView
+    table: RouteTable
+    trees: tuple[Tree, ...]
+    weight: Floats
+    scale: Floats
+    even: bool
+    budget: int
+    burden: Floats
+
+    def tree_of(self, prefix: Prefix) -> int | None:
+        """The position of the tree that contains this prefix, or None."""
+        position = bisect_left(self.trees, (prefix.value, 1), key=_order_key) - 1
+        if position >= 0 and self.trees[position].prefix.contains(prefix):
+            return position
+        return None
+
+    def served(self) -> Flags:
+        """Which rows of the view belong to a tree of this problem."""
+        rows = np.zeros(len(self.view.columns), dtype=np.bool_)
+        for tree in self.trees:
+            rows[tree.first : tree.last] = True
+        return rows
+
+
+def _order_key(tree: Tree) -> tuple[int, int]:
+    return tree.prefix.value, 0
+
+
+def table_weights(view: FamilyView, table: RouteTable, trees: Sequence[Tree]) -> Floats:
+    """The weight of each row in this table: blocks of subnets that use it may weigh less."""
+    if table.own_subnet_weight == 1.0:
+        return view.weight
+    weight = view.weight.copy()
+    for tree in trees:
+        if view.snapshot.subnets[tree.subnet].route_table == table.id:
+            weight[tree.first : tree.last] *= table.own_subnet_weight
+    return weight
+
+
+def pose(
+    view: FamilyView,
+    table: RouteTable,
+    trees: Sequence[Tree],
+    weight: Floats,
+    budget: int,
+    burden: Floats,
+) -> Problem:
+    """The problem of serving these trees with this many entries."""
+    scale, even = [], True
+    for tree in trees:
+        capacities = view.capacity[view.crew.of_subnet(tree.subnet)]
+        scale.append(float(capacities[0]) if len(capacities) else 1.0)
+        even = even and (not len(capacities) or bool(capacities[0] == capacities[-1]))
+    return Problem(view, table, tuple(trees), weight, np.array(scale), even, budget, burden)

@@ -1,0 +1,148 @@
+"""Which subnets a table can serve in a family, when not all of them can be.
+
+A subnet without an allowed plan is left alone: its entries stay and count. Where the budget is too
+small for the rest, the subnets that go without are those with the fewest blocks together: a
+0/1 knapsack, solved exactly by dynamic programming over the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipam.prefix import Prefix
+from vpcrouter.model import Entry, Node, Role, RouteTable, Unserved
+from vpcrouter.planner.problem import FamilyView, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The trees to serve and the entries that stay, untouched, for the subnets left out."""
+
+    trees: tuple[Tree, ...]
+    kept: tuple[Entry, ...]
+    unserved: tuple[Unserved, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What serving a subnet takes: entries at least, or a reason why it cannot be."""
+
+    subnet: int
+    blocks: int
+    entries: int
+    kept: tuple[Entry, ...]
+    obstacle: str | None
+
+
+def select(
+    view: FamilyView, table: RouteTable, direct_entries: Sequence[int | None], budget: int
+) -> Selection:
+    """Choose; ``direct_entries`` is, per subnet, what it takes where nobody forwards for others."""
+    demands = [
+        _demand(view, table, subnet, direct_entries[subnet])
+        for subnet in sorted({tree.subnet for tree in view.trees})
+    ]
+    able = [demand for demand in demands if demand.obstacle is None]
+    fixed = sum(len(demand.kept) for demand in demands if demand.obstacle is not None)
+    served = _knapsack(able, budget - fixed)
+    trees = tuple(tree for tree in view.trees if tree.subnet in served)
+    left_out = [demand for demand in demands if demand.subnet not in served]
+    short = f"its entries do not fit the budget of {budget}: raise the quota"
+    return Selection(
+        trees,
+        tuple(sorted({entry for demand in left_out for entry in demand.kept})),
+        tuple(
+            Unserved(
+                view.snapshot.subnets[demand.subnet].id,
+                view.family,
+                demand.blocks,
+                demand.obstacle or short,
+            )
+            for demand in left_out
+        ),
+    )
+
+
+def _demand(view: FamilyView, table: RouteTable, subnet: int, direct: int | None) -> _Demand:
+    trees = [tree for tree in view.trees if tree.subnet == subnet]
+    crew = len(view.crew.of_subnet(subnet))
+    entries = len(trees) if crew or direct is None else direct
+    return _Demand(
+        subnet,
+        sum(tree.last - tree.first for tree in trees),
+        entries,
+        _kept(view, table, subnet, trees),
+        _obstacle(view, table, subnet, trees, crew > 0 or direct is not None),
+    )
+
+
+def _obstacle(
+    view: FamilyView, table: RouteTable, subnet: int, trees: Sequence[Tree], possible: bool
+) -> str | None:
+    inside = [f for f in table.foreign if any(tree.prefix.contains(f) for tree in trees)]
+    if inside:
+        return f"a foreign entry is in the way: {inside[0]}; remove it or exclude its range"
+    if not bool(((view.home == subnet) & (view.role != Role.NOTHING)).any()):
+        return "no node of it is healthy"
+    if not possible:
+        return "none of its nodes may forward for the blocks of others"
+    return None
+
+
+def _kept(
+    view: FamilyView, table: RouteTable, subnet: int, trees: Sequence[Tree]
+) -> tuple[Entry, ...]:
+    """The present entries that stay while the subnet is unserved."""
+    merged = view.merged[subnet]
+    healthy = {
+        node.interface: node
+        for node in view.snapshot.nodes
+        if node.subnet == view.snapshot.subnets[subnet].id and node.healthy
+    }
+
+    def stays(entry: Entry) -> bool:
+        if entry.destination.family is not view.family:
+            return False
+        if any(prefix.contains(entry.destination) for prefix in merged):
+            return True
+        return _reaches(entry.destination, healthy.get(entry.interface), trees)
+
+    return tuple(entry for entry in table.entries if stays(entry))
+
+
+def _reaches(destination: Prefix, node: Node | None, trees: Sequence[Tree]) -> bool:
+    return node is not None and any(destination.overlaps(tree.prefix) for tree in trees)
+
+
+def _knapsack(demands: Sequence[_Demand], room: int) -> frozenset[int]:
+    """The subnets to serve: fewest blocks left out, with at most ``room`` entries in all.
+
+    An entry that would stay for a subnet left out is room that serving it gives back. Where what
+    stays takes more than ``room`` whatever is chosen, nobody is served and nothing changes.
+    """
+    cost = [demand.entries - len(demand.kept) for demand in demands]
+    served = {d.subnet for d, c in zip(demands, cost, strict=True) if c <= 0}
+    free = room - sum(len(d.kept) for d in demands) - sum(c for c in cost if c <= 0)
+    rest = [(d, c) for d, c in zip(demands, cost, strict=True) if c > 0]
+    if free < 0:
+        return frozenset()
+    if sum(c for _, c in rest) <= free:
+        return frozenset(served | {d.subnet for d, _ in rest})
+    best = np.zeros(free + 1, dtype=np.int64)
+    taken = np.zeros((len(rest), free + 1), dtype=np.bool_)
+    for position, (demand, price) in enumerate(rest):
+        if price > free:
+            continue
+        with_it = best[: free + 1 - price] + demand.blocks
+        better = with_it > best[price:]
+        taken[position, price:] = better
+        best[price:] = np.where(better, with_it, best[price:])
+    at = free
+    for position in range(len(rest) - 1, -1, -1):
+        if taken[position, at]:
+            served.add(rest[position][0].subnet)
+            at -= rest[position][1]
+    return frozenset(served)

@@ -1,0 +1,229 @@
+"""The least load of one problem, with what proves it, and entries for any load above it.
+
+Where each owner is compact, capacities are equal and forwarders suffice, the partition pass is
+exact and its answer is proven. Elsewhere (3-partition and bin packing hide in it) partitions of
+several coarsenesses are assigned, spare entries are spent on the most loaded nodes, and the best
+is held against the lower bounds: where they meet, it is proven all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from ipam.prefix import Prefix
+from vpcrouter.planner.arrays import Floats, Ints
+from vpcrouter.planner.assign import assign, node_loads
+from vpcrouter.planner.bounds import Ground, prepare
+from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
+from vpcrouter.planner.improve import improve
+from vpcrouter.planner.layout import Layout, lay, own_shares, without_idle
+from vpcrouter.planner.owners import Owners, owners
+from vpcrouter.planner.partition import count, cuts, least_load
+from vpcrouter.planner.problem import Problem
+
+_TOLERANCE = 1e-9  # relative: sums of weights differ by the order in which they are added
+_COARSENESS = 8  # partitions tried where none is known to be best
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Destinations with their next hops (node indices) and the largest load of a node."""
+
+    layout: Layout
+    hops: Ints
+    own_blocks: Ints
+    own_weight: Floats
+    entry_load: Floats
+    load: float
+
+    def as_entries(self) -> dict[Prefix, int]:
+        """Destination to node index."""
+        return dict(zip(self.layout.destinations, self.hops.tolist(), strict=True))
+
+
+class Kind(Enum):
+    """How a plan came about, which is how one like it can be made again."""
+
+    DIRECT = 1  # no detour at all
+    WEIGHTLESS = 2  # detours of what weighs nothing
+    PARTITION = 3  # cut at the proven load
+    SEARCH = 4  # found by local search
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """The best plan found with slack 0, and what is known about it.
+
+    ``ground`` is None where the plan has no load. ``entries_for_less`` counts the entries of this
+    problem only.
+    """
+
+    best: Assigned
+    lower_bound: float
+    entries_for_less: int | None
+    kind: Kind
+    owned: Owners
+    ground: Ground | None
+
+
+def judge(problem: Problem, entries: Mapping[Prefix, int]) -> Assigned:
+    """These entries with what they do, whoever chose them."""
+    layout = lay(problem, tuple(entries))
+    hops = np.array([entries[prefix] for prefix in layout.destinations], dtype=np.int64)
+    shares = own_shares(problem, layout, hops)
+    per_entry, per_node = node_loads(problem, layout, hops, shares.weight)
+    worst = float(per_node.max()) if len(per_node) else 0.0
+    return Assigned(layout, hops, shares.blocks, shares.weight, per_entry, worst)
+
+
+def forward(
+    problem: Problem,
+    owned: Owners,
+    destinations: Sequence[Prefix],
+    present: Mapping[Prefix, int],
+    allowed: float,
+) -> Assigned:
+    """These destinations with the next hops that suit them best, or their present ones."""
+    layout = lay(problem, destinations)
+    subnets = np.array(
+        [problem.trees[_position(problem, prefix)].subnet for prefix in layout.destinations]
+    )
+    preferred = {
+        piece: present[prefix]
+        for piece, prefix in enumerate(layout.destinations)
+        if prefix in present
+    }
+    hops = assign(problem, owned, layout, subnets, preferred, allowed)
+    return judge(problem, dict(zip(layout.destinations, hops.tolist(), strict=True)))
+
+
+def _position(problem: Problem, prefix: Prefix) -> int:
+    position = problem.tree_of(prefix)
+    if position is None:
+        raise AssertionError(f"{prefix} is in no tree of {problem.table.id}")
+    return position
+
+
+def solve(problem: Problem) -> Solved:
+    """The least largest load with at most ``problem.budget`` entries.
+
+    The budget is at least the number of trees, and each tree's subnet has a forwarder. What is
+    present plays no part: the answer must not depend on how often it is asked for.
+    """
+    owned = owners(problem)
+    if owned.count <= problem.budget:
+        entries = direct_entries(problem, owned, problem.trees, {})
+        if entries is not None and len(entries) <= problem.budget:
+            return Solved(judge(problem, entries), 0.0, None, Kind.DIRECT, owned, None)
+    entries = weightless_entries(problem, owned, {})
+    if entries is not None and len(entries) <= problem.budget:
+        return Solved(judge(problem, entries), 0.0, None, Kind.WEIGHTLESS, owned, None)
+    ground = prepare(problem, owned, problem.budget)
+    relaxed = least_load(ground.trie, ground.relaxed, problem.budget, ground.floor, ground.known)
+    bound = relaxed.load
+    best = partitioned(problem, owned, ground, bound, {})
+    if best is not None and best.load <= bound * (1 + _TOLERANCE):
+        less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
+        return Solved(best, best.load, less, Kind.PARTITION, owned, ground)
+    best = _search(problem, owned, ground, bound, best)
+    if best.load <= bound * (1 + _TOLERANCE):
+        less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
+        return Solved(best, best.load, less, Kind.SEARCH, owned, ground)
+    return Solved(best, bound, None, Kind.SEARCH, owned, ground)
+
+
+def near(
+    problem: Problem, solved: Solved, present: Mapping[Prefix, int], allowed: float
+) -> Assigned:
+    """A plan from nothing within ``allowed``, with present destinations and next hops if it can.
+
+    ``present`` maps destinations to nodes that may be their next hops; ``allowed`` is at least the
+    load of ``solved.best``.
+    """
+    owned, best = solved.owned, solved.best
+    plan: Assigned | None = None
+    if solved.kind is Kind.DIRECT:
+        entries = direct_entries(problem, owned, problem.trees, present)
+        plan = judge(problem, entries) if entries is not None else None
+    elif solved.kind is Kind.WEIGHTLESS:
+        entries = weightless_entries(problem, owned, present)
+        plan = judge(problem, entries) if entries is not None else None
+    elif solved.kind is Kind.PARTITION and solved.ground is not None:
+        plan = partitioned(problem, owned, solved.ground, allowed, present)
+    elif present:
+        plan = forward(problem, owned, best.layout.destinations, present, allowed)
+    return plan if plan is not None and plan.load <= allowed else best
+
+
+def partitioned(
+    problem: Problem, owned: Owners, ground: Ground, load: float, present: Mapping[Prefix, int]
+) -> Assigned | None:
+    """The fewest entries for this load per piece; None where they are more than the budget."""
+    if int(count(ground.trie, ground.exact, np.array([load])).entries[0]) > problem.budget:
+        return None
+    plan = forward(problem, owned, _destinations(problem, ground, load, present), present, load)
+    useful = without_idle(plan.as_entries())
+    return plan if len(useful) == len(plan.hops) else judge(problem, useful)
+
+
+def _destinations(
+    problem: Problem, ground: Ground, load: float, present: Mapping[Prefix, int]
+) -> list[Prefix]:
+    trie = ground.trie
+    found = []
+    for cut in cuts(trie, ground.exact, load):
+        if cut.parent < 0:
+            found.append(problem.trees[cut.vertex].prefix)
+            continue
+        address = trie.keys.value(int(trie.first[cut.vertex]))
+        widest = trie.widest(cut.parent, cut.vertex)
+        found.append(present_between(widest, address, int(trie.depth[cut.vertex]), present))
+    return found
+
+
+def _search(
+    problem: Problem, owned: Owners, ground: Ground, bound: float, best: Assigned | None
+) -> Assigned:
+    """The best of several partitions, each with its spare entries spent; never proves anything."""
+    floor = max(ground.floor, ground.known)
+    finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor).load
+    finest = max(finest, bound, np.finfo(np.float64).tiny)
+    coarsest = max(finest, float(ground.exact.away[ground.trie.leaves].sum()))
+    for load in np.geomspace(finest, coarsest, _COARSENESS).tolist():
+        plan = partitioned(problem, owned, ground, max(load, finest), {})
+        if plan is None:
+            continue
+        plan = judge(problem, without_idle(improve(problem, owned, plan.as_entries())))
+        if best is None or plan.load < best.load:
+            best = plan
+        if best.load <= bound * (1 + _TOLERANCE):
+            break
+    if best is None:
+        raise AssertionError(f"no partition of {problem.table.id} fits its budget")
+    return best
+
+
+def _proven_less(
+    problem: Problem, owned: Owners, ground: Ground, less: int | None, load: float
+) -> int | None:
+    """The fewest entries for a smaller load, where a plan with that number shows it."""
+    if less is None:
+        return None
+    below = max(ground.floor, float(np.nextafter(load, -np.inf)))
+    exact = int(count(ground.trie, ground.exact, np.array([below])).entries[0])
+    if exact != less:
+        return None
+    if not owned.scattered.any() and problem.even and _crews_suffice(problem, less):
+        return less
+    plan = forward(problem, owned, _destinations(problem, ground, below, {}), {}, below)
+    return less if plan.load < load else None
+
+
+def _crews_suffice(problem: Problem, entries: int) -> bool:
+    """Whether every subnet has a forwarder for each entry that it could get."""
+    crew = problem.view.crew
+    return all(len(crew.of_subnet(tree.subnet)) >= entries for tree in problem.trees)
