@@ -66,7 +66,8 @@ class Draft:
             groups=tuple(sorted((*share.groups, prefix))),
         )
         space = empty_space(self.networks, prefix)
-        self.spaces[subnet] = (*self.spaces.get(subnet, ()), space)
+        known = self.spaces.get(subnet, ())
+        self.spaces[subnet] = tuple(sorted((*known, space), key=lambda space: space.prefix))
 
     def _has_prefix(self, subnet: str, family: Family) -> bool:
         share = self.subnets.get(subnet)
@@ -95,7 +96,9 @@ class Draft:
 
     def groups(self, subnet: str, family: Family) -> list[Prefix]:
         """The groups of a subnet in one family, in order."""
-        return [group for group in self.subnets[subnet].groups if group.family is family]
+        share = self.subnets.get(subnet)
+        groups = share.groups if share is not None else ()
+        return [group for group in groups if group.family is family]
 
     def replace_groups(self, subnet: str, gone: list[Prefix], new: list[Prefix]) -> None:
         """Call parts of a subnet's address space by other names."""
@@ -118,6 +121,34 @@ class Draft:
             changed if space.prefix == changed.prefix else space for space in self.spaces[subnet]
         )
 
-    def put_node(self, node: Node) -> None:
-        """Add a node or replace the one of that name."""
+    def take(self, node: Node) -> None:
+        """Mark all blocks of a node as given out; raises ValueError where one already is."""
+        for block in node.blocks:
+            self.give(node.subnet, block)
+
+    def free(self, node: Node) -> None:
+        """Mark all blocks of a node as free."""
+        for block in node.blocks:
+            self.release(node.subnet, block)
+
+    # Owners
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node and free its blocks; no change if it is not known."""
+        node = self.nodes.pop(name, None)
+        if node is not None:
+            self.free(node)
+
+    def remove_former(self, name: str, identity: str) -> None:
+        """Forget a former node and free its blocks; no change if it is not known."""
+        node = self.former.pop((name, identity), None)
+        if node is not None:
+            self.free(node)
+
+    def supersede(self, node: Node) -> None:
+        """Add a node, whose blocks are taken; one of that name becomes a former one."""
+        earlier = self.nodes.get(node.name)
+        if earlier is not None:
+            self.former[earlier.name, earlier.identity] = earlier
+        self.former.pop((node.name, node.identity), None)
         self.nodes[node.name] = node

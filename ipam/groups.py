@@ -66,19 +66,17 @@ class Arrangement:
 
 def rearrange(draft: Draft, family: Family, joining: Mapping[str, int], budget: int) -> Arrangement:
     """Split and join groups so that the blocks of so many joining nodes per subnet spread well."""
-    loads, least, have = {}, {}, {}
-    for subnet in draft.subnets:
-        spaces = draft.spaces_of(subnet, family)
-        if spaces:
-            loads[subnet] = sum(space.load for space in spaces) + joining.get(subnet, 0)
-            least[subnet] = len(spaces)
-            have[subnet] = len(draft.groups(subnet, family))
+    least = _least(draft, family)
+    loads = {
+        subnet: joining.get(subnet, 0) + sum(s.load for s in draft.spaces_of(subnet, family))
+        for subnet in least
+    }
+    fit(draft, family, budget)
+    have = {subnet: len(draft.groups(subnet, family)) for subnet in loads}
     usable = max(budget - held_back(budget), sum(least.values()))
     cap = least_cap(loads, least, usable)
     target = wanted(loads, least, cap)
     spare = usable - sum(have.values())
-    while spare < 0 and _join(draft, family, have, least, None):
-        spare += 1
     lacking = 0
     for subnet in sorted(loads, key=lambda s: (have[s] - target[s], s)):
         while have[subnet] < target[subnet]:
@@ -92,6 +90,24 @@ def rearrange(draft: Draft, family: Family, joining: Mapping[str, int], budget: 
             have[subnet] += 1
             spare -= 1
     return Arrangement(cap, frozenset(_closing(draft, family, have, target, lacking)))
+
+
+def fit(draft: Draft, family: Family, budget: int) -> None:
+    """Join groups, the lightest first, until there are no more than the budget allows.
+
+    A prefix of a subnet has at least one group, whatever the budget.
+    """
+    least = _least(draft, family)
+    have = {subnet: len(draft.groups(subnet, family)) for subnet in least}
+    excess = sum(have.values()) - max(budget - held_back(budget), sum(least.values()))
+    while excess > 0 and _join(draft, family, have, least, None):
+        excess -= 1
+
+
+def _least(draft: Draft, family: Family) -> dict[str, int]:
+    """How many groups each subnet has at least: one for each of its prefixes."""
+    counts = {subnet: len(draft.spaces_of(subnet, family)) for subnet in draft.subnets}
+    return {subnet: count for subnet, count in counts.items() if count}
 
 
 def measured(draft: Draft, subnet: str, family: Family) -> list[Group]:

@@ -144,7 +144,7 @@ def state(
     shares = {share.id: share for share in sorted(subnets, key=lambda share: share.id)}
     _check_disjoint(shares.values())
     spaces = {
-        share.id: [empty_space(networks, prefix) for prefix in share.prefixes]
+        share.id: [empty_space(networks, prefix) for prefix in sorted(share.prefixes)]
         for share in shares.values()
     }
     members = {node.name: node for node in nodes}

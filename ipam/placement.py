@@ -46,6 +46,8 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     """
     draft = Draft(state)
     fresh, refused = _fresh(draft, claims)
+    if not fresh:
+        return Outcome(state, tuple(refused))
     draft.add_subnets([claim.subnet for claim in fresh])
     joining = Counter(claim.subnet for claim in fresh)
     plans = {
@@ -62,28 +64,30 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
                 reason = _admit(draft, claim, pickers)
                 if reason is not None:
                     refused.append(Refusal(claim.node, reason))
+    for family in draft.families:
+        groups.fit(draft, family, budget.get(family, 0))  # further prefixes made new groups
     return Outcome(draft.state(), tuple(sorted(refused, key=lambda refusal: refusal.node)))
 
 
 def leave(state: State, names: Iterable[str]) -> State:
     """Free the blocks of nodes that are gone; names that are not known are no error."""
+    known = [name for name in names if name in state.nodes]
+    if not known:
+        return state
     draft = Draft(state)
-    for name in names:
-        node = draft.nodes.pop(name, None)
-        if node is not None:
-            for block in node.blocks:
-                draft.release(node.subnet, block)
+    for name in known:
+        draft.remove_node(name)
     return draft.state()
 
 
 def release(state: State, owners: Iterable[tuple[str, str]]) -> State:
     """Free what nodes own, by name and identity, whose name has come back as another node."""
+    known = [owner for owner in owners if owner in state.former]
+    if not known:
+        return state
     draft = Draft(state)
-    for owner in owners:
-        node = draft.former.pop(owner, None)
-        if node is not None:
-            for block in node.blocks:
-                draft.release(node.subnet, block)
+    for name, identity in known:
+        draft.remove_former(name, identity)
     return draft.state()
 
 
@@ -108,7 +112,9 @@ def grow(
                 reason = _exhausted(draft, name, node.subnet, family)
                 return Outcome(state, (Refusal(name, reason),))
             owned.append(block)
-    draft.put_node(replace(node, blocks=tuple(sorted(owned))))
+        if family in budget:
+            groups.fit(draft, family, budget[family])
+    draft.nodes[name] = replace(node, blocks=tuple(sorted(owned)))
     return Outcome(draft.state(), ())
 
 
@@ -120,17 +126,19 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
     for claim in sorted(set(claims)):
         earlier = by_node.setdefault(claim.node, claim)
         known = draft.nodes.get(claim.node)
+        same = known is not None and known.identity == claim.identity
+        owner = known if same else draft.former.get((claim.node, claim.identity))
         if earlier is not claim:
             if not any(refusal.node == claim.node for refusal in refused):
                 refused.append(Refusal(claim.node, _contradiction(earlier, claim)))
-        elif known is None or known.identity != claim.identity:
-            fresh.append(claim)
-        elif known.subnet != claim.subnet:
+        elif owner is not None and owner.subnet != claim.subnet:
             reason = (
-                f"node {claim.node} has its addresses in subnet {known.subnet} and claims others "
+                f"node {claim.node} has its addresses in subnet {owner.subnet} and claims others "
                 f"in {claim.subnet}: release it first"
             )
             refused.append(Refusal(claim.node, reason))
+        elif not same:
+            fresh.append(claim)
     contradicting = {refusal.node for refusal in refused}
     return [claim for claim in fresh if claim.node not in contradicting], refused
 
@@ -153,9 +161,8 @@ def _exhausted(draft: Draft, node: str, subnet: str, family: Family) -> str:
 def _admit(draft: Draft, claim: Claim, pickers: Sequence[_Picker]) -> str | None:
     """Give a new node its blocks; the reason where it cannot be done, and then nothing is given."""
     former = draft.former.get((claim.node, claim.identity))
-    if former is not None and former.subnet == claim.subnet:
-        del draft.former[claim.node, claim.identity]
-        _supersede(draft, former)
+    if former is not None:
+        draft.supersede(former)
         return None
     given: list[Prefix] = []
     for picker in pickers:
@@ -165,15 +172,8 @@ def _admit(draft: Draft, claim: Claim, pickers: Sequence[_Picker]) -> str | None
                 draft.release(claim.subnet, other)
             return _exhausted(draft, claim.node, claim.subnet, picker.family)
         given.append(block)
-    _supersede(draft, Node(claim.node, claim.identity, claim.subnet, tuple(sorted(given))))
+    draft.supersede(Node(claim.node, claim.identity, claim.subnet, tuple(sorted(given))))
     return None
-
-
-def _supersede(draft: Draft, node: Node) -> None:
-    earlier = draft.nodes.get(node.name)
-    if earlier is not None:
-        draft.former[earlier.name, earlier.identity] = earlier
-    draft.put_node(node)
 
 
 class _Picker:
@@ -219,16 +219,15 @@ class _Picker:
     def _next_to(self, owned: Sequence[Prefix]) -> Prefix | None:
         """An empty node prefix beside one of the owner's, or else in one of its groups."""
         node_prefixes = self._node_prefixes(owned)
-        around = [p.ancestor(p.length - 1) for p in node_prefixes if p.length]
+        around = [prefix.ancestor(prefix.length - 1) for prefix in node_prefixes if prefix.length]
         around += [
             group
             for group in self._draft.groups(self._subnet, self.family)
             if any(group.contains(prefix) for prefix in node_prefixes)
         ]
-        for prefix in around:
-            space = self._draft.space(self._subnet, prefix.halves()[0])
-            if space.prefix.contains(prefix):
-                found = space.lightest_free(prefix)
+        for space in self._draft.spaces_of(self._subnet, self.family):
+            for prefix in around:
+                found = space.lightest_free(prefix) if space.prefix.contains(prefix) else None
                 if found is not None:
                     return self._take(found)
         return None

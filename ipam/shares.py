@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ipam.model import Network, network_of
+from ipam.model import Network, empty_space, network_of
 from ipam.prefix import Family, Prefix
 
 
 def spare(networks: Sequence[Network], taken: Iterable[Prefix], family: Family) -> list[Prefix]:
-    """What no subnet has yet, as few prefixes, the largest first.
+    """What no subnet has yet and where a block is left, as few prefixes, the largest first.
 
     Ranges that are excluded count as taken down to the size of a node prefix; below that they
     are left out block by block.
@@ -26,7 +26,8 @@ def spare(networks: Sequence[Network], taken: Iterable[Prefix], family: Family) 
         for cidr in network.cidrs:
             if cidr.family is family:
                 found += _without(cidr, [*taken, *wide], network.block[family])
-    return sorted(found, key=lambda prefix: (prefix.length, prefix.value))
+    usable = (prefix for prefix in found if _is_usable(networks, prefix))
+    return sorted(usable, key=lambda prefix: (prefix.length, prefix.value))
 
 
 def first_shares(
@@ -40,22 +41,13 @@ def first_shares(
     room = spare(networks, (), family)
     if not room or not subnets:
         return {}
+    longest = max(network_of(networks, prefix).block[family] for prefix in room)
+    places: list[Prefix] = []
     length = room[0].length
-    longest = max(network.block[family] for network in networks)
-    while length < longest and _count(room, length) <= len(subnets):
+    while length <= longest and len(places) <= len(subnets):
+        places = _places(networks, room, length)
         length += 1
-    places = [
-        (_reversed(index, length - prefix.length), prefix.value, index)
-        for prefix in room
-        if prefix.length <= length
-        for index in range(1 << (length - prefix.length))
-    ]
-    step = family.width - length
-    chosen = sorted(places)[: len(subnets)]
-    return {
-        subnet: Prefix(family, value + (index << step), length)
-        for subnet, (_, value, index) in zip(sorted(subnets), chosen, strict=False)
-    }
+    return dict(zip(sorted(subnets), places, strict=False))
 
 
 def further_share(
@@ -69,9 +61,9 @@ def further_share(
     if not room:
         return None
     largest = room[0]
-    if largest.length < network_of(networks, largest).node[family]:
-        return largest.halves()[0]
-    return largest
+    if largest.length >= network_of(networks, largest).node[family]:
+        return largest
+    return next(half for half in largest.halves() if _is_usable(networks, half))
 
 
 def _without(prefix: Prefix, taken: Sequence[Prefix], longest: int) -> list[Prefix]:
@@ -85,8 +77,23 @@ def _without(prefix: Prefix, taken: Sequence[Prefix], longest: int) -> list[Pref
     return _without(zero, inside, longest) + _without(one, inside, longest)
 
 
-def _count(prefixes: Iterable[Prefix], length: int) -> int:
-    return sum(1 << (length - prefix.length) for prefix in prefixes if prefix.length <= length)
+def _places(networks: Sequence[Network], room: Iterable[Prefix], length: int) -> list[Prefix]:
+    """The usable prefixes of a length, those first that leave most between them."""
+    places = [
+        (_reversed(index, length - prefix.length), prefix.value, index)
+        for prefix in room
+        if prefix.length <= length <= network_of(networks, prefix).block[prefix.family]
+        for index in range(1 << (length - prefix.length))
+    ]
+    family = next(iter(room)).family
+    step = family.width - length
+    found = (Prefix(family, value + (index << step), length) for _, value, index in sorted(places))
+    return [prefix for prefix in found if _is_usable(networks, prefix)]
+
+
+def _is_usable(networks: Sequence[Network], prefix: Prefix) -> bool:
+    _, free, _ = empty_space(networks, prefix).measure(prefix)
+    return free > 0
 
 
 def _reversed(index: int, bits: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from ipam.model import Network
 from ipam.prefix import Family, Prefix, host_mask
 
 # Prefixes
@@ -40,3 +41,50 @@ def crowded_prefixes(draw: st.DrawFn) -> tuple[Prefix, ...]:
         address = Prefix(family, base + draw(st.integers(0, 63)), family.width)
         drawn.append(address.ancestor(family.width - draw(st.integers(0, 5))))
     return tuple(drawn)
+
+
+# Addresses: networks small enough to be counted block by block
+
+
+@st.composite
+def small_networks(draw: st.DrawFn) -> tuple[Network, ...]:
+    """One or two networks of one or both families, with up to 64 blocks in each range.
+
+    Ranges can be excluded, from a single address to half a range.
+    """
+    cidrs = {
+        Family.IPV4: [Prefix(Family.IPV4, 0x0A000000 + (i << 16), 32) for i in range(3)],
+        Family.IPV6: [Prefix(Family.IPV6, (0xFD00 + i) << 112, 128) for i in range(3)],
+    }
+    networks = []
+    block, node = draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    for number in range(draw(st.integers(1, 2))):
+        chosen: list[Prefix] = []
+        for family in draw(st.sets(families(), min_size=1)):
+            for _ in range(draw(st.integers(1, 2) if not number else st.just(1))):
+                if cidrs[family]:
+                    width = family.width - draw(st.integers(block, block + 5))
+                    chosen.append(cidrs[family].pop().ancestor(width))
+        if chosen:
+            exclude = draw(st.lists(st.sampled_from(chosen).flatmap(_inside), max_size=3))
+            networks.append(
+                Network(
+                    f"net{number}",
+                    tuple(sorted(chosen)),
+                    block={family: family.width - block for family in Family},
+                    node={family: family.width - block - node for family in Family},
+                    exclude=tuple(exclude),
+                )
+            )
+    return tuple(networks)
+
+
+def _inside(prefix: Prefix) -> st.SearchStrategy[Prefix]:
+    """Any prefix inside one, but for itself where it can be halved."""
+    family = prefix.family
+    length = st.integers(min(prefix.length + 1, family.width), family.width)
+    return st.builds(
+        lambda value, length: Prefix(family, value, family.width).ancestor(length),
+        st.integers(prefix.value, prefix.last),
+        length,
+    )

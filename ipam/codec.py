@@ -1,0 +1,178 @@
+"""Addresses as keys and values of a store, and back: one versioned JSON object per thing.
+
+Keys: ``/meta``, ``/networks/NAME``, ``/subnets/ID``, ``/nodes/NAME``, ``/former/NAME/IDENTITY`` and
+``/blocks/CIDR``; names are percent-encoded, so that no name is another's prefix. A block's value
+names its owner, so whoever created a block can prove it by reading it back. A version is raised
+when the meaning of a field changes; older ones stay readable here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from ipam.errors import BadInputError, UnavailableError
+from ipam.model import Network, SubnetShare
+from ipam.prefix import Family, Prefix
+
+VERSION = 1
+
+META = "/meta"
+NETWORKS = "/networks/"
+SUBNETS = "/subnets/"
+NODES = "/nodes/"
+FORMER = "/former/"
+BLOCKS = "/blocks/"
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Whose store this is."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node without its blocks. ``token`` is of the attempt that last wrote it."""
+
+    name: str
+    identity: str
+    subnet: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRecord:
+    """A block and its owner."""
+
+    prefix: Prefix
+    node: str
+    identity: str
+
+
+Record = Meta | Network | SubnetShare | NodeRecord | BlockRecord
+
+
+def network_key(name: str) -> str:
+    """The key of a network."""
+    return NETWORKS + quote(name, safe="")
+
+
+def subnet_key(subnet: str) -> str:
+    """The key of a subnet."""
+    return SUBNETS + quote(subnet, safe="")
+
+
+def node_key(name: str) -> str:
+    """The key of a node."""
+    return NODES + quote(name, safe="")
+
+
+def former_key(name: str, identity: str) -> str:
+    """The key of a node whose name has come back with another identity."""
+    return f"{FORMER}{quote(name, safe='')}/{quote(identity, safe='')}"
+
+
+def block_key(prefix: Prefix) -> str:
+    """The key of a block."""
+    return f"{BLOCKS}{prefix}"
+
+
+def encode(record: Record) -> bytes:
+    """The value of a record; the same record always gives the same bytes."""
+    return json.dumps(
+        {"v": VERSION, **_fields(record)}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+
+
+def decode(key: str, value: bytes) -> Record:
+    """The record under a key.
+
+    Raises UnavailableError for one of a newer version, BadInputError where there is no record.
+    """
+    try:
+        fields = json.loads(value)
+        version = fields["v"]
+        if isinstance(version, int) and version > VERSION:
+            raise UnavailableError(
+                f"key {key} of the store is of a newer version ({version}, known is {VERSION}): "
+                "upgrade vpcrouter"
+            )
+        return _record(key, fields)
+    except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
+        raise BadInputError(
+            f"key {key} of the store holds no such record ({error}): restore it from a backup"
+        ) from error
+
+
+def _fields(record: Record) -> dict[str, object]:
+    if isinstance(record, BlockRecord):
+        return {"node": record.node, "identity": record.identity}
+    if isinstance(record, NodeRecord):
+        return {"identity": record.identity, "subnet": record.subnet, "token": record.token}
+    if isinstance(record, SubnetShare):
+        return {"prefixes": _texts(record.prefixes), "groups": _texts(record.groups)}
+    if isinstance(record, Network):
+        return {
+            "cidrs": _texts(record.cidrs),
+            "block": {str(family): length for family, length in record.block.items()},
+            "node": {str(family): length for family, length in record.node.items()},
+            "exclude": _texts(record.exclude),
+        }
+    return {"cluster": record.cluster}
+
+
+def _record(key: str, fields: Mapping[str, object]) -> Record:
+    folder, _, name = key[1:].partition("/")
+    if folder == "blocks":
+        return BlockRecord(Prefix.parse(name), _text(fields, "node"), _text(fields, "identity"))
+    if folder in ("nodes", "former"):
+        return NodeRecord(
+            unquote(name.partition("/")[0]),
+            _text(fields, "identity"),
+            _text(fields, "subnet"),
+            _text(fields, "token"),
+        )
+    if folder == "subnets":
+        return SubnetShare(
+            unquote(name), _prefixes(fields, "prefixes"), _prefixes(fields, "groups")
+        )
+    if folder == "networks":
+        return Network(
+            unquote(name),
+            _prefixes(fields, "cidrs"),
+            _lengths(fields, "block"),
+            _lengths(fields, "node"),
+            _prefixes(fields, "exclude"),
+        )
+    if key == META:
+        return Meta(_text(fields, "cluster"))
+    raise KeyError(f"{folder} is no folder of the store")
+
+
+def _texts(prefixes: tuple[Prefix, ...]) -> list[str]:
+    return [str(prefix) for prefix in prefixes]
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not text")
+    return value
+
+
+def _prefixes(fields: Mapping[str, object], name: str) -> tuple[Prefix, ...]:
+    value = fields[name]
+    if not isinstance(value, list):
+        raise TypeError(f"{name} is not a list")
+    return tuple(Prefix.parse(text) for text in value)
+
+
+def _lengths(fields: Mapping[str, object], name: str) -> dict[Family, int]:
+    value = fields[name]
+    if not isinstance(value, dict) or not all(isinstance(n, int) for n in value.values()):
+        raise TypeError(f"{name} is not a mapping of families to lengths")
+    return {Family(family): length for family, length in value.items()}

@@ -1,0 +1,183 @@
+"""The records of the store as one State, followed change by change.
+
+Reads what others wrote with suspicion: a store edited by hand or half restored from a backup is
+refused, by the name of the record that contradicts another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ipam import codec
+from ipam.codec import BlockRecord, Meta, NodeRecord, Record
+from ipam.draft import Draft
+from ipam.errors import BadInputError
+from ipam.model import Network, Node, State, SubnetShare, state
+from ipam.networks import check_change
+from ipam.prefix import Prefix
+from ipam.store.port import Changes, RangeResult
+
+Owner = tuple[str, str]
+"""A node by name and identity."""
+
+_LAYOUT = (codec.META, codec.NETWORKS)
+_OURS = (*_LAYOUT, codec.SUBNETS, codec.NODES, codec.FORMER, codec.BLOCKS)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one store held at one revision; ``location`` names it in messages.
+
+    ``networks`` are those in force, from the cluster file; ``recorded`` those in the store.
+    """
+
+    cluster: str
+    networks: tuple[Network, ...]
+    location: str
+    revision: int = 0
+    recorded: dict[str, Network] = field(default_factory=dict)
+    state: State = field(init=False)
+    _revisions: dict[str, int] = field(default_factory=dict)
+    _records: dict[str, Record] = field(default_factory=dict)
+    _shares: dict[str, SubnetShare] = field(default_factory=dict)
+    _blocks: defaultdict[Owner, set[Prefix]] = field(default_factory=lambda: defaultdict(set))
+
+    def __post_init__(self) -> None:
+        self.state = state(self.cluster, self.networks)
+
+    def mod_revision(self, key: str) -> int:
+        """The revision that last changed a key, 0 if there is no such key."""
+        return self._revisions.get(key, 0)
+
+    def reload(self, found: RangeResult) -> None:
+        """Read all keys anew. Raises BadInputError or UnavailableError."""
+        self.revision = 0  # until all has been taken in
+        self.recorded.clear()
+        self._revisions.clear()
+        self._records.clear()
+        self._shares.clear()
+        self._blocks.clear()
+        for item in found.items:
+            if item.key.startswith(_OURS):
+                self._put(item.key, item.value, item.mod_revision)
+        self._check_cluster()
+        self._check_owners(self._blocks)
+        shares = list(self._shares.values())
+        nodes = [self._node(r) for r in self._node_records(codec.NODES)]
+        former = [self._node(r) for r in self._node_records(codec.FORMER)]
+        check_change(self.recorded.values(), self.networks, shares, (*nodes, *former))
+        self.state = state(self.cluster, self.networks, shares, nodes, former)
+        self.revision = found.revision
+
+    def follow(self, changes: Changes) -> bool:
+        """Take in what has changed; False if all has to be read anew instead."""
+        self.revision = 0  # until all has been taken in
+        touched: set[Owner] = set()
+        for event in changes.events:
+            if event.key.startswith(_LAYOUT):
+                return False
+            if event.key.startswith(_OURS):
+                touched |= _owners(self._records.get(event.key))
+                if event.value is None:
+                    self._remove(event.key)
+                else:
+                    touched |= _owners(self._put(event.key, event.value, event.revision))
+        self._check_owners(touched)
+        self._redraw(touched)
+        self.revision = changes.revision
+        return True
+
+    def _redraw(self, touched: Iterable[Owner]) -> None:
+        """Make the state anew where owners or groups have changed."""
+        draft = Draft(self.state)
+        draft.subnets = dict(sorted(self._shares.items()))
+        for name, identity in touched:
+            draft.remove_former(name, identity)
+            if name in draft.nodes and draft.nodes[name].identity == identity:
+                draft.remove_node(name)
+        for owner in sorted(touched):
+            record = self._node_record(codec.former_key(*owner), owner)
+            if record is not None:
+                draft.former[owner] = self._taken(draft, record)
+        for owner in sorted(touched):
+            record = self._node_record(codec.node_key(owner[0]), owner)
+            if record is not None:
+                draft.nodes[owner[0]] = self._taken(draft, record)
+        self.state = draft.state()
+
+    def _taken(self, draft: Draft, record: NodeRecord) -> Node:
+        node = self._node(record)
+        try:
+            draft.take(node)
+        except (KeyError, ValueError) as error:
+            raise self._error(f"block of node {node.name}: {error}") from error
+        return node
+
+    def _put(self, key: str, value: bytes, revision: int) -> Record:
+        self._remove(key)
+        record = codec.decode(key, value)
+        self._revisions[key] = revision
+        self._records[key] = record
+        if isinstance(record, BlockRecord):
+            self._blocks[record.node, record.identity].add(record.prefix)
+        elif isinstance(record, Network):
+            self.recorded[record.name] = record
+        elif isinstance(record, SubnetShare):
+            self._shares[record.id] = record
+        return record
+
+    def _remove(self, key: str) -> None:
+        self._revisions.pop(key, None)
+        record = self._records.pop(key, None)
+        if isinstance(record, BlockRecord):
+            self._blocks[record.node, record.identity].discard(record.prefix)
+        elif isinstance(record, SubnetShare):
+            del self._shares[record.id]
+
+    def _node_records(self, folder: str) -> list[NodeRecord]:
+        return [
+            record
+            for key, record in self._records.items()
+            if key.startswith(folder) and isinstance(record, NodeRecord)
+        ]
+
+    def _node_record(self, key: str, owner: Owner) -> NodeRecord | None:
+        record = self._records.get(key)
+        if isinstance(record, NodeRecord) and (record.name, record.identity) == owner:
+            return record
+        return None
+
+    def _node(self, record: NodeRecord) -> Node:
+        blocks = self._blocks.get((record.name, record.identity), set())
+        return Node(record.name, record.identity, record.subnet, tuple(sorted(blocks)))
+
+    def _check_cluster(self) -> None:
+        meta = self._records.get(codec.META)
+        if isinstance(meta, Meta) and meta.cluster != self.cluster:
+            raise BadInputError(
+                f"store {self.location} belongs to cluster {meta.cluster}, not to {self.cluster}: "
+                "name a `store` of its own in the cluster file"
+            )
+        if meta is None and self._records:
+            raise self._error(f"key {codec.META} is missing")
+
+    def _check_owners(self, owners: Iterable[Owner]) -> None:
+        for owner in owners:
+            keys = codec.node_key(owner[0]), codec.former_key(*owner)
+            if self._blocks.get(owner) and not any(self._node_record(k, owner) for k in keys):
+                block = min(self._blocks[owner])
+                raise self._error(f"block {block} belongs to node {owner[0]}, which is not there")
+
+    def _error(self, text: str) -> BadInputError:
+        return BadInputError(f"store {self.location}: {text}: restore it from a backup")
+
+
+def _owners(record: Record | None) -> set[Owner]:
+    """Whose node or block this record is."""
+    if isinstance(record, BlockRecord):
+        return {(record.node, record.identity)}
+    if isinstance(record, NodeRecord):
+        return {(record.name, record.identity)}
+    return set()

@@ -1,0 +1,74 @@
+"""What must be true of every state of addresses, computed the slow and plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from ipam.model import Network, State, state
+from ipam.prefix import Family, Prefix, merge
+
+
+def assert_sound(now: State) -> None:
+    """Unique blocks (R8), disjoint subnets (R2), groups that divide them, indexes that agree."""
+    assert_disjoint(block for owner in now.owners() for block in owner.blocks)
+    assert_disjoint(prefix for share in now.subnets.values() for prefix in share.prefixes)
+    for owner in now.owners():
+        for block in owner.blocks:
+            network = network_around(now, block)
+            assert any(prefix.contains(block) for prefix in now.prefixes(owner.subnet))
+            assert block.length == network.block[block.family]
+            assert not any(block.overlaps(excluded) for excluded in network.exclude)
+    for share in now.subnets.values():
+        assert_disjoint(share.groups)
+        assert merge(share.groups) == merge(share.prefixes)
+        for group in share.groups:
+            assert any(prefix.contains(group) for prefix in share.prefixes)
+            assert group.length <= now.space(share.id, group).node_length
+    parts = (now.subnets.values(), now.nodes.values(), now.former.values())
+    again = state(now.cluster, now.networks, *parts)
+    assert now == again
+    assert now.spaces == again.spaces
+
+
+def assert_disjoint(prefixes: Iterator[Prefix] | tuple[Prefix, ...]) -> None:
+    """No two of them share an address."""
+    for left, right in pairwise(sorted(prefixes)):
+        assert not left.contains(right), f"{left} and {right} overlap"
+
+
+def network_around(now: State, prefix: Prefix) -> Network:
+    """The network that holds a prefix."""
+    (found,) = [n for n in now.networks if any(cidr.contains(prefix) for cidr in n.cidrs)]
+    return found
+
+
+def groups_within(now: State, budget: Mapping[Family, int]) -> bool:
+    """Whether all groups fit into the budget, but for those that the prefixes make necessary."""
+    for family in now.families:
+        shares = now.subnets.values()
+        groups = sum(group.family is family for share in shares for group in share.groups)
+        prefixes = sum(prefix.family is family for share in shares for prefix in share.prefixes)
+        if groups > max(budget.get(family, 0), prefixes):
+            return False
+    return True
+
+
+def could_fit(now: State, subnet: str, family: Family) -> bool:
+    """Whether any block is left for a subnet: in its prefixes, or in what no subnet has."""
+    given = [block for owner in now.owners() for block in owner.blocks]
+    others = [p for share in now.subnets.values() if share.id != subnet for p in share.prefixes]
+    for network in now.networks:
+        for cidr in network.cidrs:
+            if cidr.family is family:
+                for block in blocks_of(cidr, network.block[family]):
+                    if not any(block.overlaps(p) for p in (*given, *others, *network.exclude)):
+                        return True
+    return False
+
+
+def blocks_of(prefix: Prefix, length: int) -> Iterator[Prefix]:
+    """All blocks of a length in a prefix."""
+    step = 1 << (prefix.family.width - length)
+    for value in range(prefix.value, prefix.last + 1, step):
+        yield Prefix(prefix.family, value, length)
