@@ -20,24 +20,34 @@ SMALL = 256
 
 
 class World:
-    """One table's surroundings: what each address needs, who each interface is."""
+    """One table's surroundings: what each address needs, who each interface is.
+
+    ``others`` are all destinations that the table's entries may ever have.
+    """
 
     def __init__(self, snapshot: Snapshot, table: RouteTable, others: Iterable[Prefix]) -> None:
-        self.foreign = list(table.foreign)
+        self.foreign = set(table.foreign)
         self.nodes = {node.interface: node for node in snapshot.nodes}
         self.blocks = blocks_of(snapshot)
         trees = trees_of(snapshot.subnets, self.blocks)
         self.trees = [(tree, subnet) for subnet, found in trees.items() for tree in found]
         edges: dict[Family, set[int]] = {family: set() for family in Family}
-        marks = [*others, *self.foreign, *(b.prefix for b in self.blocks)]
+        self.known = {*others, *self.foreign}
+        marks = [*self.known, *(block.prefix for block in self.blocks)]
         for prefix in [*marks, *(tree for tree, _ in self.trees)]:
             edges[prefix.family] |= {prefix.value, prefix.last + 1}
         self.addresses: dict[Address, tuple[str, str | None]] = {}
+        self.holding: dict[Address, list[Prefix]] = {}
+        longest_first = sorted(self.known, key=lambda prefix: -prefix.length)
         for tree, subnet in self.trees:
-            every = range(tree.value, tree.last + 1) if tree.size <= SMALL else edges[tree.family]
+            family = tree.family
+            every = range(tree.value, tree.last + 1) if tree.size <= SMALL else edges[family]
             for value in sorted(every):
                 if tree.holds(value):
-                    self.addresses[tree.family, value] = (subnet, self._owner(tree.family, value))
+                    self.addresses[family, value] = (subnet, self._owner(family, value))
+                    self.holding[family, value] = [
+                        p for p in longest_first if p.family is family and p.holds(value)
+                    ]
 
     def _owner(self, family: Family, value: int) -> str | None:
         for block in self.blocks:
@@ -47,12 +57,12 @@ class World:
 
     def level(self, entries: Mapping[Prefix, str], address: Address) -> int:
         """0 unreachable, 1 its next hop has to pass it on and does not forward, 2 served."""
-        family, value = address
-        holding = [p for p in (*entries, *self.foreign) if p.family is family and p.holds(value)]
-        if not holding:
-            return 0
-        longest = max(holding, key=lambda prefix: prefix.length)
-        if longest in self.foreign:
+        for longest in self.holding[address]:
+            if longest in self.foreign:
+                return 0
+            if longest in entries:
+                break
+        else:
             return 0
         node = self.nodes.get(entries[longest])
         subnet, owner = self.addresses[address]
@@ -62,6 +72,7 @@ class World:
 
     def levels(self, entries: Mapping[Prefix, str]) -> dict[Address, int]:
         """The level of every address that has one."""
+        assert entries.keys() <= self.known
         return {address: self.level(entries, address) for address in self.addresses}
 
 
@@ -128,13 +139,13 @@ def replay(table: RouteTable, steps: Sequence[Step]) -> Iterator[dict[Prefix, st
         yield dict(state)
 
 
-def check_hitless(
-    snapshot: Snapshot, table: RouteTable, steps: Sequence[Step]
-) -> dict[Prefix, str]:
+def world_of(snapshot: Snapshot, table: RouteTable, target: Iterable[Entry]) -> World:
+    """A table's surroundings while it changes to a target."""
+    return World(snapshot, table, [e.destination for e in (*table.entries, *target)])
+
+
+def check_hitless(world: World, table: RouteTable, steps: Sequence[Step]) -> dict[Prefix, str]:
     """Assert that no step breaks R6 or R7; what the table holds in the end."""
-    world = World(
-        snapshot, table, [*(e.destination for e in table.entries), *(s.destination for s in steps)]
-    )
     states = replay(table, steps)
     before = next(states)
     levels = world.levels(before)

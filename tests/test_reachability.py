@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ipam.prefix import Family, Prefix, parse_address
 from tests.counts import examples
 from tests.snapshots import ANY, snapshots
-from tests.tables import World, held, random_target, tiny
+from tests.tables import held, random_target, tiny, world_of
 from vpcrouter.model import (
     Action,
     Block,
@@ -45,11 +45,6 @@ from vpcrouter.reachability import (
 COUNT = settings(max_examples=examples(test=150, prove=10_000))
 
 
-def model(snap: Snapshot, table: RouteTable, *entries: Entry) -> World:
-    """The slow model of a table, aware of what else may be put into it."""
-    return World(snap, table, [e.destination for e in (*table.entries, *entries)])
-
-
 def table_of(snap: Snapshot, seed: int) -> tuple[RouteTable, list[Entry], Random]:
     """A table of the snapshot with a target for it, and the randomness that chose them."""
     random = Random(seed)
@@ -63,7 +58,7 @@ def test_levels_are_those_of_every_single_address(snap: Snapshot, seed: int) -> 
     snap = tiny(snap)
     table, target, random = table_of(snap, seed)
     for entries in (table.entries, target):
-        world = model(snap, table, *target)
+        world = world_of(snap, table, target)
         found = list(levels(snap, table, entries))
         for family, value in random.sample(sorted(world.addresses), min(40, len(world.addresses))):
             level = world.level(held(entries), (family, value))
@@ -79,7 +74,7 @@ def test_levels_are_those_of_every_single_address(snap: Snapshot, seed: int) -> 
 def test_a_fall_between_two_tables_is_found_where_it_begins(snap: Snapshot, seed: int) -> None:
     snap = tiny(snap)
     table, target, _ = table_of(snap, seed)
-    world = model(snap, table, *target)
+    world = world_of(snap, table, target)
     before, after = world.levels(held(table.entries)), world.levels(held(target))
     fallen = [address for address in sorted(before) if after[address] < before[address]]
     fall = lowered(snap, table, table.entries, target)
@@ -97,7 +92,7 @@ def test_a_fall_between_two_tables_is_found_where_it_begins(snap: Snapshot, seed
 def test_a_step_is_refused_exactly_if_it_lowers_an_address(snap: Snapshot, seed: int) -> None:
     snap = tiny(snap)
     table, target, random = table_of(snap, seed)
-    world = model(snap, table, *target)
+    world = world_of(snap, table, target)
     ground, state = Ground.physical(snap), TableState(table.entries, table.foreign)
     for step in some_steps(random, snap, table, target):
         entries = state.entries()
@@ -147,7 +142,7 @@ def test_violations_are_those_of_every_single_address(snap: Snapshot, seed: int)
     table, target, _ = table_of(snap, seed)
     role = dict(zip((node.name for node in snap.nodes), roles(snap.nodes), strict=True))
     for entries in (table.entries, tuple(target)):
-        world = model(snap, table, *target)
+        world = world_of(snap, table, target)
         found = violations(snap, table, entries, ())
         bad = {address for address, level in world.levels(held(entries)).items() if level < 2}
         assert bool(bad) <= any(v.rule == "R1" for v in found)
@@ -157,7 +152,7 @@ def test_violations_are_those_of_every_single_address(snap: Snapshot, seed: int)
             ]
             assert not foreign_to_ours
         planned = [replace(node, forwards=role[node.name] is Role.FORWARD) for node in snap.nodes]
-        strict = model(replace(snap, nodes=tuple(planned)), table, *target)
+        strict = world_of(replace(snap, nodes=tuple(planned)), table, target)
         shy = {address for address, level in strict.levels(held(entries)).items() if level < 2}
         assert bool(shy - bad) == any(v.rule == "avoid" for v in found)
         over = any(

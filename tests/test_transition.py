@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
 from tests.snapshots import ANY, snapshots
-from tests.tables import check_hitless, held, random_target, replay, with_limit
+from tests.tables import check_hitless, held, random_target, replay, with_limit, world_of
 from vpcrouter.model import (
     Action,
     Entry,
@@ -68,7 +68,7 @@ def test_no_step_makes_an_address_worse_and_the_end_is_the_target(
 ) -> None:
     snap, table, target = change
     done = transition(snap, table, target)
-    end = check_hitless(snap, table, done.steps)
+    end = check_hitless(world_of(snap, table, target), table, done.steps)
     assert (end == held(target)) == (not done.blocked)
     if fits_at_once(table, target):
         assert not done.blocked
@@ -82,11 +82,12 @@ def test_it_converges_from_wherever_it_was_interrupted(
 ) -> None:
     snap, table, target = change
     first = transition(snap, table, target)
+    world = world_of(snap, table, target)
     *_, end = replay(table, first.steps)
     for state in replay(table, first.steps):
         again = after(table, state)
         rest = transition(snap, again, target)
-        reached = check_hitless(snap, again, rest.steps)
+        reached = check_hitless(world, again, rest.steps)
         assert reached == held(target) or first.blocked
     assert transition(snap, after(table, end), target).steps == ()
 

@@ -1,0 +1,16 @@
+"""Changing route tables: what a plan asks for, step by step, safe against crashes and doubt."""
+
+from vpcrouter.service.guard import removals
+from vpcrouter.service.progress import Failed, Finished, Made, Planned, Progress, Removal
+from vpcrouter.service.router import Router
+
+__all__ = [
+    "Failed",
+    "Finished",
+    "Made",
+    "Planned",
+    "Progress",
+    "Removal",
+    "Router",
+    "removals",
+]
