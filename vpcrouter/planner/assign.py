@@ -23,6 +23,7 @@ from vpcrouter.planner.owners import Owners
 from vpcrouter.planner.problem import Problem
 
 _Number = TypeVar("_Number", np.int64, np.float64)
+_SPARE = 4  # candidates kept for a piece: the best may be taken by then
 _TIES = 64  # equally good owners looked at in one segment: enough for every table to differ
 
 
@@ -138,11 +139,14 @@ class _Assignment:
                 continue
             start, end = int(layout.start[segment]), int(layout.end[segment])
             rows = start + np.flatnonzero(worth[start:end] == best[segment])[:_TIES]
-            nodes = np.unique(self.view.owner[rows]).tolist()
-            known.extend(Candidate(node, float(best[segment])) for node in nodes)
-        for known in found.values():
-            known.sort(key=lambda c: (self.problem.burden[c.node], c.node))
-        return found
+            nodes = np.unique(self.view.owner[rows])
+            nodes = nodes[np.argsort(self.problem.burden[nodes], kind="stable")[:_SPARE]]
+            known.extend(Candidate(node, float(best[segment])) for node in nodes.tolist())
+        burden = self.problem.burden
+        return {
+            piece: sorted(known, key=lambda c: (burden[c.node], c.node))[:_SPARE]
+            for piece, known in found.items()
+        }
 
     def _sums(self, piece: int) -> list[Candidate]:
         rows = self.layout.rows(piece)

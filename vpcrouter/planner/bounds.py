@@ -77,6 +77,8 @@ def _heaviest(values: Floats, number: int) -> float:
         return 0.0
     if number >= len(values):
         return float(values.sum())
+    if len(values) and values.min() == (greatest := values.max()):
+        return number * float(greatest)
     return float(np.partition(values, len(values) - number)[len(values) - number :].sum())
 
 

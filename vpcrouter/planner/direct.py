@@ -47,7 +47,7 @@ def direct_entries(
     """
     if not trees:
         return {}
-    rows = _rows(trees)
+    rows = np.concatenate([np.arange(tree.first, tree.last) for tree in trees])
     nodes = np.unique(problem.view.owner[rows])
     if (problem.view.role[nodes] == Role.NOTHING).any():
         return None
@@ -67,8 +67,7 @@ def weightless_entries(
     has an owner who is not healthy, or where there are more owners than entries.
     """
     view, trees = problem.view, problem.trees
-    rows = _rows(trees)
-    heavy = np.unique(view.owner[rows[problem.weight[rows] > 0]])
+    heavy = np.flatnonzero(owned.total > 0)
     if (view.role[heavy] == Role.NOTHING).any() or len(heavy) > problem.budget:
         return None
     anybody = [int(view.crew.of_subnet(s)[0]) for s in sorted({tree.subnet for tree in trees})]
@@ -86,10 +85,6 @@ def weightless_entries(
         if not problem.weight[first:last].any():
             sets[leaf] |= forwards[int(view.home[view.owner[first]])]
     return _smallest(trie, trees, sets, list(names), present)
-
-
-def _rows(trees: Sequence[Tree]) -> Ints:
-    return np.concatenate([np.arange(tree.first, tree.last) for tree in trees])
 
 
 def _smallest(

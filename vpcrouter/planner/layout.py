@@ -68,7 +68,14 @@ def _segment_sums(values: Floats, start: Ints, end: Ints) -> Floats:
 def _sweep(
     problem: Problem, ordered: Sequence[Prefix]
 ) -> tuple[list[int], list[tuple[int, int, int]]]:
-    columns = problem.view.columns
+    keys = problem.view.keys
+    first = keys.starts([prefix.value for prefix in ordered])
+    last = keys.starts([prefix.last + 1 for prefix in ordered])
+    if len(keys):
+        length = np.array([prefix.length for prefix in ordered])
+        around = keys.length[np.minimum(first, len(keys) - 1)] < length
+        first += around & (first < last)  # a block that holds the prefix is not inside it
+    ranges = zip(first.tolist(), last.tolist(), strict=True)
     parent: list[int] = []
     segments: list[tuple[int, int, int]] = []
     open_: list[tuple[int, int, int]] = []  # (position, next row not yet given to a segment, end)
@@ -81,14 +88,13 @@ def _sweep(
             above = open_[-1]
             open_[-1] = (above[0], end, above[2])
 
-    for position, prefix in enumerate(ordered):
-        rows = columns.rows_within(prefix)
+    for position, (prefix, (start, stop)) in enumerate(zip(ordered, ranges, strict=True)):
         while open_ and not ordered[open_[-1][0]].contains(prefix):
             close()
         parent.append(open_[-1][0] if open_ else -1)
-        if open_ and open_[-1][1] < rows.start:
-            segments.append((open_[-1][1], rows.start, open_[-1][0]))
-        open_.append((position, rows.start, rows.stop))
+        if open_ and open_[-1][1] < start:
+            segments.append((open_[-1][1], start, open_[-1][0]))
+        open_.append((position, start, stop))
     while open_:
         close()
     return parent, segments

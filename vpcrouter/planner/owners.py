@@ -21,13 +21,15 @@ class Owners:
     """``total`` weight per node; ``scattered`` per node (healthy owners only).
 
     ``run`` numbers the runs of rows with one owner: a range of rows has a single owner where its
-    first and last row have the same run. ``count`` is how many nodes own a row.
+    first and last row have the same run. ``count`` is how many nodes own a row,
+    ``healthy`` whether all of those are.
     """
 
     total: Floats
     scattered: Flags
     run: Ints
     count: int
+    healthy: bool
 
 
 def owners(problem: Problem) -> Owners:
@@ -35,7 +37,7 @@ def owners(problem: Problem) -> Owners:
     view = problem.view
     served = problem.served()
     number = len(view.role)
-    owner = np.where(served, view.owner, number)
+    owner = view.owner if served.all() else np.where(served, view.owner, number)
     total = sums(owner, problem.weight, number)
     bounds = np.zeros(len(owner), dtype=np.bool_)
     bounds[1:] = owner[1:] != owner[:-1]
@@ -51,7 +53,9 @@ def owners(problem: Problem) -> Owners:
     runs_of = np.bincount(owner[starts], minlength=number)
     scattered = (runs_of > 1) & (view.role != Role.NOTHING)
     _mark_unaligned(problem, scattered, starts, ends)
-    return Owners(total, scattered, run, int((runs_of > 0).sum()))
+    having = runs_of > 0
+    healthy = bool((view.role[having] != Role.NOTHING).all())
+    return Owners(total, scattered, run, int(having.sum()), healthy)
 
 
 def _mark_unaligned(problem: Problem, scattered: Flags, starts: Ints, ends: Ints) -> None:

@@ -28,7 +28,7 @@ from vpcrouter.model import (
 from vpcrouter.planner.arrays import Floats, sums
 from vpcrouter.planner.direct import direct_entries
 from vpcrouter.planner.owners import owners
-from vpcrouter.planner.problem import FamilyView, Problem, Tree, pose, table_weights
+from vpcrouter.planner.problem import FamilyView, NodeColumns, Problem, Tree, pose, table_weights
 from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
@@ -56,7 +56,8 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     change less. Without any node nothing is planned and nothing changes: an empty input removes
     nothing.
     """
-    views = {family: FamilyView.of(snapshot, family) for family in Family}
+    nodes = NodeColumns.of(snapshot)
+    views = {family: FamilyView.of(snapshot, family, nodes) for family in Family}
     burden = {family: np.zeros(len(snapshot.nodes)) for family in Family}
     tables = []
     for table in snapshot.route_tables:
@@ -92,11 +93,10 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
     budget = table.budget.get(view.family, 0)
     if not view.snapshot.nodes:
         everything = tuple(e for e in table.entries if e.destination.family is view.family)
-        return _assemble(view, table, {}, everything, None, ())
+        return _assemble(view, table, _Chosen({}, everything, None, None, ()))
     weight = table_weights(view, table, view.trees)
     forced = _direct_only(view, table, weight, budget)
-    sizes = [None if part is None else len(part) for part in forced]
-    selection = select(view, table, sizes, budget)
+    selection = select(view, table, {s: part.count for s, part in forced.items()}, budget)
     present = _present(view, table)
     fixed: dict[Prefix, int] = {}
     trees: list[Tree] = []
@@ -104,26 +104,36 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
         if len(view.crew.of_subnet(tree.subnet)):
             trees.append(tree)
         else:
-            fixed.update(forced[tree.subnet] or {})
-    room = budget - len(selection.kept) - len(fixed)
-    solved = None
-    chosen: dict[Prefix, int] = dict(fixed)
+            fixed.update(forced[tree.subnet].entries or {})
+    solved = settled = None
     if trees:
+        room = budget - len(selection.kept) - len(fixed)
         problem = pose(view, table, trees, weight, room, burden)
         within = {p: n for p, n in present.items() if problem.tree_of(p) is not None}
         solved = solve(problem)
-        chosen.update(_settle(problem, solved, within, slack).as_entries())
-    return _assemble(view, table, chosen, selection.kept, solved, selection.unserved)
+        settled = _settle(problem, solved, within, slack)
+    chosen = _Chosen(fixed, selection.kept, solved, settled, selection.unserved)
+    return _assemble(view, table, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The parts of a plan: entries that are the only way, those that stay, those solved for."""
+
+    fixed: Mapping[Prefix, int]
+    kept: tuple[Entry, ...]
+    solved: Solved | None
+    settled: Assigned | None
+    unserved: tuple[Unserved, ...]
 
 
 def _present(view: FamilyView, table: RouteTable) -> dict[Prefix, int | None]:
     """The present entries with their nodes; None where the next hop is not a healthy node."""
-    nodes = {node.interface: i for i, node in enumerate(view.snapshot.nodes)}
     present: dict[Prefix, int | None] = {}
     for entry in table.entries:
         if entry.destination.family is not view.family:
             continue
-        node = nodes.get(entry.interface)
+        node = view.nodes.by_interface.get(entry.interface)
         usable = node is not None and view.role[node] != Role.NOTHING
         inside = usable and any(p.contains(entry.destination) for p in view.merged[view.home[node]])
         present[entry.destination] = node if inside else None
@@ -134,19 +144,34 @@ def _usable(present: Mapping[Prefix, int | None]) -> dict[Prefix, int]:
     return {prefix: node for prefix, node in present.items() if node is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Forced:
+    """The plan of a subnet where nobody may forward for others; ``entries`` None: too many."""
+
+    count: int
+    entries: dict[Prefix, int] | None
+
+
 def _direct_only(
     view: FamilyView, table: RouteTable, weight: Floats, budget: int
-) -> list[dict[Prefix, int] | None]:
-    """For each subnet where nobody may forward for others: its plan without detours, if any."""
-    result: list[dict[Prefix, int] | None] = []
-    present = _usable(_present(view, table))
-    for subnet in range(len(view.snapshot.subnets)):
-        trees = [tree for tree in view.trees if tree.subnet == subnet]
-        if not trees or len(view.crew.of_subnet(subnet)):
-            result.append(None)
-            continue
+) -> dict[int, _Forced]:
+    """The only plan of each subnet where nobody may forward for others, if it has one."""
+    result: dict[int, _Forced] = {}
+    trees_of: dict[int, list[Tree]] = {}
+    for tree in view.trees:
+        if not len(view.crew.of_subnet(tree.subnet)):
+            trees_of.setdefault(tree.subnet, []).append(tree)
+    present = _usable(_present(view, table)) if trees_of else {}
+    for subnet, trees in trees_of.items():
         problem = pose(view, table, trees, weight, budget, np.zeros(len(view.role)))
-        result.append(direct_entries(problem, owners(problem), trees, present))
+        owned = owners(problem)
+        if owned.count > budget:
+            if owned.healthy:
+                result[subnet] = _Forced(owned.count, None)
+            continue
+        entries = direct_entries(problem, owned, trees, present)
+        if entries is not None:
+            result[subnet] = _Forced(len(entries), entries)
     return result
 
 
@@ -179,23 +204,19 @@ def _forced(problem: Problem, present: Mapping[Prefix, int | None]) -> int:
     return missing + sum(node is None for node in present.values())
 
 
-def _assemble(
-    view: FamilyView,
-    table: RouteTable,
-    chosen: Mapping[Prefix, int],
-    kept: tuple[Entry, ...],
-    solved: Solved | None,
-    unserved: tuple[Unserved, ...],
-) -> _FamilyPlan:
+def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPlan:
     """Entries with what they do, the loads they cause together, and the proof."""
     nodes = view.snapshot.nodes
     weight = table_weights(view, table, view.trees)
-    whole = pose(view, table, view.trees, weight, 0, np.zeros(len(nodes)))
-    index = {node.interface: i for i, node in enumerate(nodes)}
-    entries = {**{e.destination: index.get(e.interface, -1) for e in kept}, **chosen}
-    interfaces = {e.destination: e.interface for e in kept}
-    plan_ = judge(whole, entries)
-    served_load = solved.best.load if solved else 0.0
+    interfaces = {entry.destination: entry.interface for entry in chosen.kept}
+    plan_ = chosen.settled
+    if plan_ is None or chosen.kept or chosen.fixed:
+        index = view.nodes.by_interface
+        entries = {prefix: index.get(name, -1) for prefix, name in interfaces.items()}
+        entries.update(chosen.fixed)
+        entries.update(plan_.as_entries() if plan_ else {})
+        whole = pose(view, table, view.trees, weight, 0, np.zeros(len(nodes)))
+        plan_ = judge(whole, entries)
     planned = tuple(
         PlannedEntry(
             destination=prefix,
@@ -219,18 +240,15 @@ def _assemble(
     detour = float((plan_.layout.weight - plan_.own_weight).clip(min=0).sum())
     known = plan_.hops >= 0
     node_load = sums(plan_.hops[known], plan_.entry_load[known], len(nodes))
-    standing = _standing_load(plan_, {e.destination for e in kept})
-    total = float(weight[: len(weight)].sum()) if len(weight) else 0.0
+    standing = _standing_load(plan_, set(interfaces))
     return _FamilyPlan(
-        planned,
-        _proof(
-            solved, standing, len(entries) - len(solved.best.hops) if solved else 0, served_load
-        ),
-        unserved,
-        node_load,
-        float(node_load.max()) if len(node_load) else 0.0,
-        detour,
-        total,
+        entries=planned,
+        proof=_proof(chosen.solved, standing, len(chosen.kept) + len(chosen.fixed)),
+        unserved=chosen.unserved,
+        node_load=node_load,
+        max_load=float(node_load.max()) if len(node_load) else 0.0,
+        detour_weight=detour,
+        weight=float(weight.sum()),
     )
 
 
@@ -245,12 +263,13 @@ def _standing_load(plan_: Assigned, kept: set[Prefix]) -> float:
     return max(loads.values(), default=0.0)
 
 
-def _proof(solved: Solved | None, standing: float, others: int, served_load: float) -> Proof:
+def _proof(solved: Solved | None, standing: float, others: int) -> Proof:
+    """The proof of a table: ``standing`` load and ``others`` entries are what nobody chose."""
     if solved is None:
         return Proof(ProofStatus.OPTIMAL, standing, standing, None)
-    least = max(served_load, standing)
+    least = max(solved.best.load, standing)
     bound = max(solved.lower_bound, standing)
-    less = solved.entries_for_less if served_load > standing else None
+    less = solved.entries_for_less if solved.best.load > standing else None
     if less is not None:
         less += others
     status = ProofStatus.OPTIMAL if bound >= least else ProofStatus.BOUNDED

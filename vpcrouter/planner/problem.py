@@ -7,7 +7,7 @@ table once the subnets that it cannot serve are taken out, with the weights of t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,52 +52,94 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyView:
-    """A snapshot's blocks of one family, and who may be the next hop of them.
+class NodeColumns:
+    """The nodes of a snapshot as columns; the same for both families and all tables.
 
-    ``owner`` is the node index of each row; ``role`` and ``home`` (subnet index) are per node.
-    ``trees`` are sorted by address; ``merged`` are the maximal prefixes of each subnet,
-    those without blocks included.
+    ``role`` (a ``Role``), ``home`` (subnet index) and ``capacity`` are per node; ``alive`` tells,
+    per subnet, whether any of its nodes is healthy; ``by_interface`` gives a node's index.
     """
 
-    snapshot: Snapshot
-    family: Family
-    columns: BlockColumns
-    keys: Keys
-    owner: Ints
-    weight: Floats
     role: npt.NDArray[np.int8]
     home: Ints
     capacity: Floats
     crew: Crew
+    alive: Flags
+    by_interface: Mapping[str, int]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> NodeColumns:
+        """The columns of all nodes."""
+        nodes = snapshot.nodes
+        subnets = {subnet.id: position for position, subnet in enumerate(snapshot.subnets)}
+        role = np.array(roles(nodes), dtype=np.int8)
+        home = np.array([subnets[node.subnet] for node in nodes], dtype=np.int64)
+        capacity = np.array([node.capacity for node in nodes], dtype=np.float64)
+        return cls(
+            role,
+            home,
+            capacity,
+            Crew.of(role, home, capacity, len(subnets)),
+            np.bincount(home[role != Role.NOTHING], minlength=len(subnets)) > 0,
+            {node.interface: position for position, node in enumerate(nodes)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyView:
+    """A snapshot's blocks of one family, and who may be the next hop of them.
+
+    ``owner`` is the node index of each row. ``trees`` are sorted by address; ``merged`` are the
+    maximal prefixes of each subnet, those without blocks included.
+    """
+
+    snapshot: Snapshot
+    family: Family
+    nodes: NodeColumns
+    columns: BlockColumns
+    keys: Keys
+    owner: Ints
+    weight: Floats
     merged: tuple[tuple[Prefix, ...], ...]
     trees: tuple[Tree, ...]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, family: Family) -> FamilyView:
+    def of(cls, snapshot: Snapshot, family: Family, nodes: NodeColumns) -> FamilyView:
         """The view of one family; nothing in it depends on a table."""
         columns = snapshot.blocks[family]
-        subnets = {subnet.id: position for position, subnet in enumerate(snapshot.subnets)}
         merged = tuple(
             merge(p for p in subnet.prefixes if p.family is family) for subnet in snapshot.subnets
         )
-        role = np.array(roles(snapshot.nodes), dtype=np.int8)
-        home = np.array([subnets[node.subnet] for node in snapshot.nodes], dtype=np.int64)
-        capacity = np.array([node.capacity for node in snapshot.nodes], dtype=np.float64)
         return cls(
             snapshot=snapshot,
             family=family,
+            nodes=nodes,
             columns=columns,
             keys=Keys.of(columns),
             owner=np.frombuffer(columns.node, dtype=f"u{columns.node.itemsize}").astype(np.int64),
             weight=np.frombuffer(columns.weight, dtype=np.float64),
-            role=role,
-            home=home,
-            capacity=capacity,
-            crew=Crew.of(role, home, capacity, len(snapshot.subnets)),
             merged=merged,
             trees=_trees(columns, merged),
         )
+
+    @property
+    def role(self) -> npt.NDArray[np.int8]:
+        """The role of each node."""
+        return self.nodes.role
+
+    @property
+    def home(self) -> Ints:
+        """The subnet (its index) of each node."""
+        return self.nodes.home
+
+    @property
+    def capacity(self) -> Floats:
+        """The capacity of each node."""
+        return self.nodes.capacity
+
+    @property
+    def crew(self) -> Crew:
+        """The nodes that may forward for others."""
+        return self.nodes.crew
 
 
 def _trees(columns: BlockColumns, merged: Sequence[Sequence[Prefix]]) -> tuple[Tree, ...]:

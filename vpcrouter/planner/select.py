@@ -7,13 +7,12 @@ small for the rest, the subnets that go without are those with the fewest blocks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ipam.prefix import Prefix
-from vpcrouter.model import Entry, Node, Role, RouteTable, Unserved
+from vpcrouter.model import Entry, Role, RouteTable, Unserved
 from vpcrouter.planner.problem import FamilyView, Tree
 
 
@@ -38,12 +37,15 @@ class _Demand:
 
 
 def select(
-    view: FamilyView, table: RouteTable, direct_entries: Sequence[int | None], budget: int
+    view: FamilyView, table: RouteTable, direct_entries: Mapping[int, int], budget: int
 ) -> Selection:
-    """Choose; ``direct_entries`` is, per subnet, what it takes where nobody forwards for others."""
+    """Choose; ``direct_entries`` is what it takes in subnets where nobody forwards for others."""
+    trees_of: dict[int, list[Tree]] = {}
+    for tree in view.trees:
+        trees_of.setdefault(tree.subnet, []).append(tree)
     demands = [
-        _demand(view, table, subnet, direct_entries[subnet])
-        for subnet in sorted({tree.subnet for tree in view.trees})
+        _demand(view, table, subnet, trees_of[subnet], direct_entries.get(subnet))
+        for subnet in sorted(trees_of)
     ]
     able = [demand for demand in demands if demand.obstacle is None]
     fixed = sum(len(demand.kept) for demand in demands if demand.obstacle is not None)
@@ -66,8 +68,13 @@ def select(
     )
 
 
-def _demand(view: FamilyView, table: RouteTable, subnet: int, direct: int | None) -> _Demand:
-    trees = [tree for tree in view.trees if tree.subnet == subnet]
+def _demand(
+    view: FamilyView,
+    table: RouteTable,
+    subnet: int,
+    trees: Sequence[Tree],
+    direct: int | None,
+) -> _Demand:
     crew = len(view.crew.of_subnet(subnet))
     entries = len(trees) if crew or direct is None else direct
     return _Demand(
@@ -85,7 +92,7 @@ def _obstacle(
     inside = [f for f in table.foreign if any(tree.prefix.contains(f) for tree in trees)]
     if inside:
         return f"a foreign entry is in the way: {inside[0]}; remove it or exclude its range"
-    if not bool(((view.home == subnet) & (view.role != Role.NOTHING)).any()):
+    if not view.nodes.alive[subnet]:
         return "no node of it is healthy"
     if not possible:
         return "none of its nodes may forward for the blocks of others"
@@ -96,25 +103,23 @@ def _kept(
     view: FamilyView, table: RouteTable, subnet: int, trees: Sequence[Tree]
 ) -> tuple[Entry, ...]:
     """The present entries that stay while the subnet is unserved."""
+    if not table.entries:
+        return ()
     merged = view.merged[subnet]
-    healthy = {
-        node.interface: node
-        for node in view.snapshot.nodes
-        if node.subnet == view.snapshot.subnets[subnet].id and node.healthy
-    }
+
+    def healthy(interface: str) -> bool:
+        node = view.nodes.by_interface.get(interface, -1)
+        return node >= 0 and bool(view.home[node] == subnet and view.role[node] != Role.NOTHING)
 
     def stays(entry: Entry) -> bool:
         if entry.destination.family is not view.family:
             return False
         if any(prefix.contains(entry.destination) for prefix in merged):
             return True
-        return _reaches(entry.destination, healthy.get(entry.interface), trees)
+        over = any(entry.destination.overlaps(tree.prefix) for tree in trees)
+        return over and healthy(entry.interface)
 
     return tuple(entry for entry in table.entries if stays(entry))
-
-
-def _reaches(destination: Prefix, node: Node | None, trees: Sequence[Tree]) -> bool:
-    return node is not None and any(destination.overlaps(tree.prefix) for tree in trees)
 
 
 def _knapsack(demands: Sequence[_Demand], room: int) -> frozenset[int]:

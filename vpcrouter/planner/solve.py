@@ -145,6 +145,8 @@ def near(
     load of ``solved.best``.
     """
     owned, best = solved.owned, solved.best
+    if not present and allowed <= best.load:
+        return best
     plan: Assigned | None = None
     if solved.kind is Kind.DIRECT:
         entries = direct_entries(problem, owned, problem.trees, present)

@@ -52,6 +52,23 @@ class Keys:
         """The network address of a row as a number."""
         return int(self.high[row]) << 64 | int(self.low[row])
 
+    def starts(self, addresses: Sequence[int]) -> Ints:
+        """For each address, the first row whose network address is at or after it."""
+        if self.family is Family.IPV4:
+            return np.searchsorted(self.low, np.array(addresses, dtype=np.uint64)).astype(np.int64)
+        found = np.empty(len(addresses), dtype=np.int64)
+        mask = (1 << 64) - 1
+        for position, address in enumerate(addresses):
+            high = np.uint64(min(address >> 64, mask))
+            first, last = np.searchsorted(self.high, (high, high + np.uint64(address >> 64 < mask)))
+            if address >> 128:
+                first = last = len(self)
+            elif address >> 64 == mask:
+                last = len(self)
+            low = np.uint64(address & mask)
+            found[position] = first + np.searchsorted(self.low[first:last], low)
+        return found
+
     def covering(self, row: int, length: int) -> Prefix:
         """The prefix of this length around a row's network address."""
         return Prefix(self.family, self.value(row) & ~host_mask(self.family, length), length)
