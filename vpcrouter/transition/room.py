@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from ipam.prefix import Prefix
+from ipam.prefix import Prefix, merge
 from vpcrouter.model import Action, Role, Step
 from vpcrouter.reachability.levels import check_move
 from vpcrouter.reachability.matching import Destinations
@@ -197,7 +197,9 @@ class _Room:
             safe = [
                 (move.burden, destination)
                 for destination in change.target.keys() - change.creates - change.replaces
-                if destination not in self._spent and (move := self._loan(destination)).safe
+                if destination not in self._spent
+                and self._may_come_back(destination)
+                and (move := self._loan(destination)).safe
             ]
             if not safe:
                 break
@@ -207,6 +209,18 @@ class _Room:
             self._do(Step(Action.DELETE, destination, None, present, reason))
             vacated.append(destination)
         return vacated
+
+    def _may_come_back(self, destination: Prefix) -> bool:
+        """Whether the entry could be made anew: one that only stays as it is could not."""
+        node = self._ground.node(self._change.hop(destination))
+        if node is None:
+            return False
+        home = self._ground.nodes[node].subnet
+        subnets = self._ground.snapshot.subnets
+        prefixes = merge(next(subnet.prefixes for subnet in subnets if subnet.id == home))
+        return self._ground.role(node, home) is not Role.NOTHING and any(
+            prefix.contains(destination) for prefix in prefixes
+        )
 
     def _keys(self) -> Iterator[tuple[Prefix, Sequence[Prefix]]]:
         """Deletes with missing creates that may make them safe, the fewest first."""
