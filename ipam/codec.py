@@ -84,7 +84,7 @@ def block_key(prefix: Prefix) -> str:
 def encode(record: Record) -> bytes:
     """The value of a record; the same record always gives the same bytes."""
     return json.dumps(
-        {"v": VERSION, **_fields(record)}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        {"v": VERSION, **_fields(record)}, sort_keys=True, separators=(",", ":")
     ).encode()
 
 

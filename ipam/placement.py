@@ -131,6 +131,9 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
         if earlier is not claim:
             if not any(refusal.node == claim.node for refusal in refused):
                 refused.append(Refusal(claim.node, _contradiction(earlier, claim)))
+        elif not all(text and text.isprintable() for text in _texts(claim)):
+            reason = f"node {claim.node!r}: its name, subnet and identity must be printable text"
+            refused.append(Refusal(claim.node, reason))
         elif owner is not None and owner.subnet != claim.subnet:
             reason = (
                 f"node {claim.node} has its addresses in subnet {owner.subnet} and claims others "
@@ -143,10 +146,14 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
     return [claim for claim in fresh if claim.node not in contradicting], refused
 
 
+def _texts(claim: Claim) -> tuple[str, str, str]:
+    return claim.node, claim.subnet, claim.identity
+
+
 def _contradiction(one: Claim, other: Claim) -> str:
     return (
-        f"node {one.node} is claimed twice, in subnet {one.subnet} as {one.identity} and in "
-        f"{other.subnet} as {other.identity}: let each node have a name of its own"
+        f"node {one.node!r} is claimed twice, in subnet {one.subnet!r} as {one.identity!r} and in "
+        f"{other.subnet!r} as {other.identity!r}: let each node have a name of its own"
     )
 
 
