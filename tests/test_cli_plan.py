@@ -291,6 +291,7 @@ def test_changes_that_would_lose_packets_are_left_out_and_named(
     ]
     ended = run(command, tmp_path, document, "-o", "json")
     assert "left as it is: t0: no hitless delete of 100.64.0.0/15" in ended.err
+    assert ended.code == 3
     assert json.loads(ended.out)["tables"][0]["steps"] == []
 
 

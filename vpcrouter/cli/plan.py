@@ -81,7 +81,7 @@ def ending(plan: Plan, *, complete: bool) -> ExitCode:
 def _ending_with_changes(
     plan: Plan, snapshot: Snapshot, exit_code: bool, *, complete: bool
 ) -> ExitCode:
-    say_blocked(plan, snapshot)
-    ended = ending(plan, complete=complete)
+    blocked = say_blocked(plan, snapshot)
+    ended = ending(plan, complete=complete and not blocked)
     changes = any(table.steps for table in plan.tables)
     return ExitCode.WOULD_CHANGE if ended is ExitCode.DONE and exit_code and changes else ended
