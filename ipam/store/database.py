@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -48,6 +50,7 @@ INSERT INTO counters VALUES ('revision', 0), ('compacted', 0);
 """
 
 _PAUSE = 0.0005
+_HEADER = 100  # bytes, in every database
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _UNREADABLE_WITHOUT_WRITING = (
     sqlite3.SQLITE_CANTOPEN,
@@ -59,26 +62,31 @@ _UNREADABLE_WITHOUT_WRITING = (
 Answer = TypeVar("Answer")
 
 
-def open_for_reading(path: Path, patience: float) -> sqlite3.Connection | None:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A connection to read from. ``lasting`` False: only as long as nobody writes to the file."""
+
+    connection: sqlite3.Connection
+    lasting: bool
+
+
+def open_for_reading(path: Path, patience: float) -> Reading | None:
     """A connection to the store in a file; None if there is no such file.
 
     Where SQLite cannot even read because it may not write beside the file (a read-only or full
     disk), the file is read as it is, provided that no journal with later changes lies beside it.
-    Raises UnavailableError.
+    Raises UnavailableError, and BadInputError for the database of another program.
     """
+    if not _is_there(path):
+        return None
     try:
-        if not path.exists():
-            return None
-    except OSError as error:
-        raise _cannot_open(path, error) from error
-    try:
-        return _open(path, "mode=rw", patience)
+        return Reading(_open(path, "mode=rw", patience), lasting=True)
     except sqlite3.Error as error:
         journal = path.with_name(path.name + "-wal")
         if _code(error) not in _UNREADABLE_WITHOUT_WRITING or _size(journal) > 0:
             raise explained(path, error) from error
     try:
-        return _open(path, "mode=ro&immutable=1", patience)
+        return Reading(_open(path, "mode=ro&immutable=1", patience), lasting=False)
     except sqlite3.Error as error:
         raise explained(path, error) from error
 
@@ -86,17 +94,14 @@ def open_for_reading(path: Path, patience: float) -> sqlite3.Connection | None:
 def open_for_writing(path: Path, patience: float) -> sqlite3.Connection:
     """A connection to the store in a file, which is made if there is none.
 
-    Raises UnavailableError.
+    Raises UnavailableError, and BadInputError for the database of another program.
     """
     try:
-        if not path.exists():
+        if not _is_there(path):
             _make(path)
+        return _open(path, "mode=rw", patience)
     except OSError as error:
         raise _cannot_open(path, error) from error
-    except sqlite3.Error as error:
-        raise explained(path, error) from error
-    try:
-        return _open(path, "mode=rw", patience)
     except sqlite3.Error as error:
         raise explained(path, error) from error
 
@@ -150,8 +155,8 @@ def _open(path: Path, mode: str, patience: float) -> sqlite3.Connection:
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
     """Raises UnavailableError or BadInputError unless this is a store of a version we know."""
-    if _size(path) == 0:
-        raise UnavailableError(f"store {path} is damaged (it is empty): restore it from a backup")
+    if _size(path) < _HEADER:
+        raise UnavailableError(f"store {path} is damaged (it is cut off): restore it from a backup")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -214,6 +219,20 @@ def _code(error: sqlite3.Error) -> int:
     """The primary result code of an error (extended codes keep it in the low byte)."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    if not stat.S_ISREG(mode):
+        raise UnavailableError(
+            f"store {path} cannot be opened, it is no file: name another `store`"
+        )
+    return True
 
 
 def _size(path: Path) -> int:

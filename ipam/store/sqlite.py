@@ -156,13 +156,21 @@ class SqliteStore:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """One moment of the store to read from; None if there is no file yet."""
-        if self._connection is None:
-            self._connection = database.open_for_reading(self._path, self._patience)
-        if self._connection is None:
-            yield None
-            return
-        with self._transaction(self._connection, "BEGIN"):
-            yield self._connection
+        connection = self._connection
+        if connection is None:
+            reading = database.open_for_reading(self._path, self._patience)
+            if reading is None:
+                yield None
+                return
+            connection = reading.connection
+            if reading.lasting:
+                self._connection = connection
+        try:
+            with self._transaction(connection, "BEGIN"):
+                yield connection
+        finally:
+            if connection is not self._connection:
+                connection.close()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
