@@ -133,8 +133,12 @@ class Arena:
 
     def own(self, table: str, entry: Entry) -> None:
         """Record an entry as ours."""
-        done = RouteRecord(table, entry.destination, entry.interface, None, Stage.DONE)
-        self.store.txn([], [_put(done)])
+        self.put(RouteRecord(table, entry.destination, entry.interface, None, Stage.DONE))
+
+    def put(self, record: RouteRecord) -> None:
+        """Write a record, as a service would."""
+        key = route_key(record.table, record.destination)
+        self.store.txn([], [Put(key, encode_route(record))])
 
     # What a service is given.
 
@@ -261,10 +265,6 @@ def _rows(table: RouteTable) -> tuple[Row, ...]:
 def _foreign(rows: object) -> list[Row]:
     assert hasattr(rows, "__iter__")
     return sorted((row for row in rows if not row.to_interface), key=str)
-
-
-def _put(record: RouteRecord) -> Operation:
-    return Put(route_key(record.table, record.destination), encode_route(record))
 
 
 def _planned(entry: Entry) -> PlannedEntry:

@@ -72,7 +72,8 @@ class World:
 
     def levels(self, entries: Mapping[Prefix, str]) -> dict[Address, int]:
         """The level of every address that has one."""
-        assert entries.keys() <= self.known
+        unknown = entries.keys() - self.known
+        assert not any(tree.overlaps(prefix) for prefix in unknown for tree, _ in self.trees)
         return {address: self.level(entries, address) for address in self.addresses}
 
 

@@ -73,9 +73,8 @@ class Pass:
         self, table: RouteTable, state: TableState, step: Step, full: set[Family]
     ) -> Failed | None:
         """Why a step must not be sent as things are by now."""
-        place = f"{table.id} {step.destination}"
         if step.action is Action.CREATE and step.destination.family in full:
-            text = f"{place}: not created, the table is full"
+            text = "not created: the table is full"
             return Failed(table.id, step.destination, "", text, "raise its quota")
         problem = contradiction(state, table.limit, step)
         if problem is None:
@@ -83,9 +82,8 @@ class Pass:
             problem = None if fall is None else str(fall)
         if problem is None:
             return None
-        text = f"{place}: {step.action} not made: {problem}"
         remedy = "see to what failed before it, then run apply again"
-        return Failed(table.id, step.destination, "", text, remedy)
+        return Failed(table.id, step.destination, "", f"{step.action} not sent: {problem}", remedy)
 
     def _send(self, table: str, step: Step) -> None:
         """Record, send, record. Raises FabricError, of the kinds that concern this table only."""
@@ -175,4 +173,6 @@ _REMEDIES = {
 
 def _failed(table: str, step: Step, error: FabricError) -> Failed:
     remedy = _REMEDIES.get(error.code, "run apply again; if it stays, look at the table")
-    return Failed(table, step.destination, error.code, str(error), remedy)
+    destination = None if isinstance(error, TableGoneError) else step.destination
+    problem = str(error).removeprefix(f"{table} {step.destination}: ")
+    return Failed(table, destination, error.code, problem, remedy)

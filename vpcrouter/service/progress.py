@@ -27,10 +27,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A step was not made (``destination`` is None: none of a table is).
+    """A step was not made (``destination`` is None: no step of the table can be).
 
     ``code`` is the cloud's name for the reason, or empty where it was not asked; ``remedy`` says
-    what to do.
+    what to do. Neither repeats where it is.
     """
 
     table: str
