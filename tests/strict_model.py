@@ -78,6 +78,9 @@ class Vpc:
         self.blocks = blocks_of(snapshot)
         self.trees = {subnet.id: trees_of(snapshot, subnet.id) for subnet in snapshot.subnets}
         self.rows: dict[str, dict[Prefix, str]] = {}
+        self._nodes = {node.name: node for node in snapshot.nodes}
+        self._by_interface = {node.interface: node for node in snapshot.nodes}
+        self._owners: dict[tuple[Family, int], Node | None] = {}
         for table in snapshot.route_tables:
             rows = {entry.destination: entry.interface for entry in table.entries}
             assert len(rows) == len(table.entries)
@@ -114,9 +117,8 @@ class Vpc:
             del rows[step.destination]
 
     def _interface(self, step: Step) -> str:
-        if not any(node.interface == step.interface for node in self.snapshot.nodes):
+        if step.interface is None or step.interface not in self._by_interface:
             raise RefusedError(f"InvalidNetworkInterfaceID.NotFound: {step.interface}")
-        assert step.interface is not None
         return step.interface
 
     def count(self, table: str, family: Family) -> int:
@@ -141,7 +143,7 @@ class Vpc:
                 return Way(End.NO_ROUTE, tuple(met), crossings)
             if interface == _FOREIGN:
                 return Way(End.FOREIGN, tuple(met), crossings)
-            node = next((n for n in self.snapshot.nodes if n.interface == interface), None)
+            node = self._by_interface.get(interface)
             if node is None:
                 return Way(End.STALE, tuple(met), crossings)
             end = self._at(node, family, address, met)
@@ -176,10 +178,14 @@ class Vpc:
 
     def owner(self, family: Family, address: int) -> Node | None:
         """The node that owns the block that holds this address."""
-        for block in self.blocks:
-            if block.prefix.family is family and block.prefix.holds(address):
-                return next(n for n in self.snapshot.nodes if n.name == block.node)
-        return None
+        if (family, address) not in self._owners:
+            found = [
+                block.node
+                for block in self.blocks
+                if block.prefix.family is family and block.prefix.holds(address)
+            ]
+            self._owners[family, address] = self._nodes[found[0]] if found else None
+        return self._owners[family, address]
 
     # Every address.
 
@@ -196,14 +202,18 @@ class Vpc:
             for edge in sorted(edges):
                 yield family, edge
 
-    def levels(self, table: str, *more: Prefix) -> dict[tuple[Family, int], int]:
-        """How each address of each tree is served from this table, by samples."""
+    def watched(self, *more: Prefix) -> list[tuple[Family, int]]:
+        """Samples of all trees, good for as long as no destinations but these come up."""
         trees = [tree for found in self.trees.values() for tree in found]
-        return {
-            (family, address): self.send(table, family, address).level
+        return [
+            (family, address)
             for family, address in self.samples(*more)
             if any(tree.family is family and tree.holds(address) for tree in trees)
-        }
+        ]
+
+    def levels(self, table: str, watched: Iterable[tuple[Family, int]]) -> list[int]:
+        """How well this table serves each of these addresses."""
+        return [self.send(table, family, address).level for family, address in watched]
 
     def loads(self, table: str) -> dict[tuple[Family, str], Fraction]:
         """By family and node: the weight that this table sends to it, less its own, over capacity.
@@ -305,24 +315,27 @@ def unserved_addresses(vpc: Vpc, table: str, subnet: str, family: Family) -> lis
     return found
 
 
-def fewest_direct_entries(snapshot: Snapshot, subnet: str, family: Family) -> int | None:
-    """The least number of entries that serve a subnet without detours; None where a dead node owns.
+def fewest_direct_entries(vpc: Vpc, table: str, subnet: str, family: Family) -> int | None:
+    """The least number of entries with which a table serves a subnet and nothing takes a detour.
+
+    None where there is no such number. What weighs nothing in the table makes no detour, and may
+    go through whoever forwards.
 
     Minimal-table construction with empty space as don't-care (R. Draves, C. King, S. Venkatachary,
     B. Zill: Constructing optimal IP routing tables, INFOCOM 1999), here as the plain recurrence:
     what a vertex costs if it inherits a next hop from above.
     """
-    owners = {block.prefix: block.node for block in blocks_of(snapshot)}
-    healthy = sorted(n.name for n in snapshot.nodes if n.subnet == subnet and n.healthy)
-    trees = [tree for tree in trees_of(snapshot, subnet) if tree.family is family]
-    mine = {p: n for p, n in owners.items() if any(tree.contains(p) for tree in trees)}
-    if not set(mine.values()) <= set(healthy):
+    allowed = _direct_hops(vpc, table, subnet)
+    healthy = sorted(n.name for n in vpc.snapshot.nodes if n.subnet == subnet and n.healthy)
+    trees = [tree for tree in vpc.trees[subnet] if tree.family is family]
+    mine = {p: hops for p, hops in allowed.items() if any(tree.contains(p) for tree in trees)}
+    if not all(mine.values()):
         return None
 
     def below(vertex: Prefix) -> dict[str, int]:
         """Entries strictly inside a vertex, by the next hop that it has."""
         if vertex in mine:
-            return {hop: int(hop != mine[vertex]) * 2 for hop in healthy}  # never inside a block
+            return {hop: int(hop not in mine[vertex]) * 2 for hop in healthy}  # more than its own
         if not any(vertex.contains(block) for block in mine):
             return dict.fromkeys(healthy, 0)
         left, right = (inherits(half) for half in vertex.halves())
@@ -335,3 +348,16 @@ def fewest_direct_entries(snapshot: Snapshot, subnet: str, family: Family) -> in
         return {hop: min(own, count) for hop, count in inside.items()}
 
     return sum(1 + min(below(tree).values()) for tree in trees)
+
+
+def _direct_hops(vpc: Vpc, table: str, subnet: str) -> dict[Prefix, set[str]]:
+    """For each block of a subnet, whose getting it from this table makes no detour."""
+    healthy = [n for n in vpc.snapshot.nodes if n.subnet == subnet and n.healthy]
+    willing = {n.name for n in healthy if n.forwards and not n.avoid}
+    willing = willing or {n.name for n in healthy if n.forwards}
+    found = {}
+    for block, weight in vpc.weighted_blocks(table):
+        if any(tree.contains(block.prefix) for tree in vpc.trees[subnet]):
+            owner = {n.name for n in healthy if n.name == block.node}
+            found[block.prefix] = owner | willing if weight == 0 else owner
+    return found

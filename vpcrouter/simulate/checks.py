@@ -104,7 +104,10 @@ def settled_violations(
     """What the tables of a settled snapshot break: R1, R4 and R5 (R2 and R6 as they stand).
 
     ``plan`` is the one that they were settled with, ``least`` one from nothing with slack 0.
+    Without any node nothing is planned, and what there is stays: an empty input removes nothing.
     """
+    if not snapshot.nodes:
+        return ()
     traffic = Traffic(snapshot)
     found: list[Violation] = []
     for table, settled, fresh in zip(snapshot.route_tables, plan.tables, least.tables, strict=True):
