@@ -1,0 +1,99 @@
+"""Host routes to the blocks of the other nodes of the subnet: wanted against present, and changes.
+
+Only routes that carry our protocol number are ours; a route of anybody else is never touched, and
+where one stands in the way of ours, that is said and ours is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ipam.model import State
+from ipam.prefix import Family, Prefix
+
+PROTOCOL = 117
+"""The number in a route's protocol field by which ours are known."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostRoute:
+    """A route to a block by way of a neighbour's address on the uplink; both of one family."""
+
+    destination: Prefix
+    via: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresentRoute:
+    """A route of the kernel's main table, of whatever kind; ``via`` is None without a gateway."""
+
+    destination: Prefix
+    via: int | None
+    link: int | None
+    protocol: int
+    metric: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChanges:
+    """What makes present routes the wanted ones.
+
+    ``put`` creates or replaces, ``remove`` deletes; ``in_the_way`` are destinations that a route of
+    somebody else already has. Puts come first, so that no block that stays wanted is without one.
+    """
+
+    put: tuple[HostRoute, ...]
+    remove: tuple[PresentRoute, ...]
+    in_the_way: tuple[Prefix, ...]
+
+
+def wanted_routes(
+    state: State, node: str, neighbours: Mapping[str, Mapping[Family, int]]
+) -> tuple[HostRoute, ...]:
+    """The host routes of a node: to each block of every other node of its subnet.
+
+    ``neighbours`` holds the uplink addresses of nodes, by name; nodes whose address is not known
+    get no route: their blocks are reached through the VPC router.
+    """
+    own = state.nodes[node]
+    routes = []
+    for other in state.nodes.values():
+        if other.subnet != own.subnet or other.name == node:
+            continue
+        addresses = neighbours.get(other.name, {})
+        routes += [
+            HostRoute(block, addresses[block.family])
+            for block in other.blocks
+            if block.family in addresses
+        ]
+    return tuple(sorted(routes))
+
+
+def route_changes(
+    wanted: Iterable[HostRoute], present: Iterable[PresentRoute], link: int, metric: int
+) -> RouteChanges:
+    """The changes that lead from present routes to wanted ones on this link with this metric.
+
+    Applied, they leave nothing to change. Routes of others stay, ours that nobody wants go.
+    """
+    targets = {route.destination: route for route in wanted}
+    foreign: set[Prefix] = set()
+    right: set[Prefix] = set()
+    remove: list[PresentRoute] = []
+    for route in present:
+        target = targets.get(route.destination)
+        if route.protocol != PROTOCOL:
+            # The kernel tells routes apart by destination and metric.
+            if route.metric == metric:
+                foreign.add(route.destination)
+        elif target is None or route.metric != metric:
+            remove.append(route)
+        elif route.via == target.via and route.link == link:
+            right.add(route.destination)
+    missing = targets.keys() - right - foreign
+    return RouteChanges(
+        tuple(sorted(targets[destination] for destination in missing)),
+        tuple(remove),
+        tuple(sorted(foreign & targets.keys())),
+    )
