@@ -22,6 +22,7 @@ class Code(IntEnum):
     CANNOT_ADD = 50
     DATAPATH = 100
     DRIFT = 101
+    EXISTS = 102
 
 
 class CniError(VpcrouterError):

@@ -1,0 +1,306 @@
+"""The addresses of a node's pods, kept in one SQLite file on its own disk: it asks nobody else.
+
+Invariants, for whoever changes this:
+
+- Every change is one transaction, on disk before it is answered. A crash leaves the state before or
+  after it.
+- An address has one owner: a uniqueness constraint of the file says so, whatever the code decides.
+- Releasing and beginning the rest of an address are the same transaction.
+- One process has the file at a time (a lock beside it), and it belongs to one node.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cni.endpoints import Addresses, Endpoint, choose, free_addresses
+from cni.errors import CniError, Code
+from cni.protocol import Attachment
+from ipam.errors import BadInputError, UnavailableError
+from ipam.prefix import Family, Prefix, format_address, parse_address
+from ipam.store.sqlite import boot_clock, boot_id
+
+REST = 30.0
+"""How many seconds a released address is left alone."""
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+BEGIN;
+CREATE TABLE node (identity TEXT NOT NULL);
+CREATE TABLE blocks (prefix TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE endpoints (
+    container TEXT NOT NULL,
+    ifname TEXT NOT NULL,
+    network TEXT NOT NULL,
+    ipv4 TEXT UNIQUE,
+    ipv6 TEXT UNIQUE,
+    PRIMARY KEY (container, ifname)
+);
+CREATE TABLE resting (
+    address TEXT PRIMARY KEY,
+    boot TEXT NOT NULL,
+    since REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class AddressFile:
+    """The addresses of one node. One object is for one thread; use it as a context manager.
+
+    ``identity`` is that of the node: the file of another one is refused. Times come from a clock
+    that counts from the start of the machine; an address that was resting over a restart rests
+    once more.
+
+    Raises UnavailableError where the file cannot be read or written now, BadInputError where it is
+    damaged or another node's, or another process has it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        rest: float = REST,
+        clock: Callable[[], float] = boot_clock,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self._path = path
+        self._rest = rest
+        self._clock = clock
+        self._boot = boot()
+        self._last: dict[Family, int] = {}
+        self._endpoints: dict[Attachment, Endpoint] = {}
+        self._resting: dict[tuple[Family, int], float] = {}
+        self._blocks: tuple[Prefix, ...] = ()
+        self._lock = self._take_lock()
+        try:
+            with self._explained():
+                self._database = sqlite3.connect(path, isolation_level=None)
+                self._prepare(identity)
+                self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> AddressFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; what was written stays."""
+        if hasattr(self, "_database"):
+            self._database.close()
+        os.close(self._lock)
+
+    @property
+    def blocks(self) -> tuple[Prefix, ...]:
+        """The blocks that addresses come from."""
+        return self._blocks
+
+    def set_blocks(self, blocks: Sequence[Prefix]) -> None:
+        """Take addresses from these blocks from now on; endpoints keep the ones they have."""
+        wanted = tuple(sorted(blocks))
+        if wanted == self._blocks:
+            return
+        with self._transaction() as database:
+            database.execute("DELETE FROM blocks")
+            database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
+        self._blocks = wanted
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All endpoints, in the order in which they were made."""
+        return tuple(self._endpoints.values())
+
+    def find(self, attachment: Attachment) -> Endpoint | None:
+        """The endpoint of an attachment."""
+        return self._endpoints.get(attachment)
+
+    def free(self) -> dict[Family, int]:
+        """How many addresses of each family nobody has, resting ones included."""
+        return free_addresses(self._blocks, self._used())
+
+    def assign(self, attachment: Attachment, network: str, wanted: Addresses = ()) -> Endpoint:
+        """Give an attachment one address of each family of the blocks.
+
+        ``wanted`` are addresses that the runtime asks for: of this node's blocks and in nobody's
+        use (a resting one is given to who asks for it by name). Raises CniError where the
+        attachment has an endpoint or a wanted address cannot be given, ExhaustedError where none
+        is left.
+        """
+        if attachment in self._endpoints:
+            raise CniError(Code.EXISTS, f"{attachment} is attached already: delete it first")
+        self._wake()
+        asked = dict(wanted)
+        used = self._used()
+        for family, address in wanted:
+            self._check_wanted(family, address, used[family])
+        addresses = tuple(
+            (family, asked[family] if family in asked else self._choose(family, used[family]))
+            for family in sorted({block.family for block in self._blocks})
+        )
+        if not addresses:
+            raise CniError(
+                Code.TRY_LATER, "this node has no blocks yet: the pod starts once it was given one"
+            )
+        endpoint = Endpoint(attachment, network, addresses)
+        self._write(endpoint)
+        self._endpoints[attachment] = endpoint
+        for family, address in addresses:
+            self._resting.pop((family, address), None)
+            if family not in asked:
+                self._last[family] = address
+        return endpoint
+
+    def release(self, attachment: Attachment) -> Endpoint | None:
+        """Take the addresses of an attachment back; None if it has none. They rest from now on."""
+        endpoint = self._endpoints.get(attachment)
+        if endpoint is None:
+            return None
+        now = self._clock()
+        with self._transaction() as database:
+            database.execute(
+                "DELETE FROM endpoints WHERE container = ? AND ifname = ?",
+                (attachment.container, attachment.ifname),
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO resting VALUES (?, ?, ?)",
+                [(format_address(*address), self._boot, now) for address in endpoint.addresses],
+            )
+        del self._endpoints[attachment]
+        self._resting.update(dict.fromkeys(endpoint.addresses, now))
+        return endpoint
+
+    def _choose(self, family: Family, used: set[int]) -> int:
+        resting = {value for of, value in self._resting if of is family}
+        return choose(family, self._blocks, used, resting, self._last.get(family))
+
+    def _check_wanted(self, family: Family, address: int, used: set[int]) -> None:
+        text = format_address(family, address)
+        if not any(b.family is family and b.holds(address) for b in self._blocks):
+            raise CniError(
+                Code.CONFIG, f"{text} is not in the blocks of this node: ask for another"
+            )
+        if address in used:
+            raise CniError(Code.CONFIG, f"{text} is another pod's: ask for another")
+
+    def _used(self) -> dict[Family, set[int]]:
+        used: dict[Family, set[int]] = {family: set() for family in Family}
+        for endpoint in self._endpoints.values():
+            for family, address in endpoint.addresses:
+                used[family].add(address)
+        return used
+
+    def _wake(self) -> None:
+        """Forget the rest of addresses that had enough of it; the file is tidied with it."""
+        over = self._clock() - self._rest
+        awake = [address for address, since in self._resting.items() if since <= over]
+        if not awake:
+            return
+        with self._transaction() as database:
+            database.executemany(
+                "DELETE FROM resting WHERE address = ?",
+                [(format_address(*address),) for address in awake],
+            )
+        for address in awake:
+            del self._resting[address]
+
+    def _write(self, endpoint: Endpoint) -> None:
+        texts = {family: format_address(family, value) for family, value in endpoint.addresses}
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?)",
+                (
+                    endpoint.attachment.container,
+                    endpoint.attachment.ifname,
+                    endpoint.network,
+                    texts.get(Family.IPV4),
+                    texts.get(Family.IPV6),
+                ),
+            )
+            database.executemany(
+                "DELETE FROM resting WHERE address = ?", [(text,) for text in texts.values()]
+            )
+
+    def _take_lock(self) -> int:
+        path = self._path.with_name(self._path.name + ".lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnavailableError(
+                f"{path} cannot be opened ({error.strerror}): make its folder writable"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise BadInputError(
+                f"{self._path} is in use by another agent: stop that one first"
+            ) from error
+        return lock
+
+    def _prepare(self, identity: str) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._database.executescript(_SCHEMA)
+            self._database.execute("INSERT INTO node VALUES (?)", (identity,))
+            self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            self._database.execute("COMMIT")
+        elif version > _SCHEMA_VERSION:
+            raise UnavailableError(
+                f"{self._path} is of a newer version ({version}): upgrade vpcrouter"
+            )
+        (owner,) = self._database.execute("SELECT identity FROM node").fetchone()
+        if owner != identity:
+            raise BadInputError(
+                f"{self._path} belongs to node {owner}, this one is {identity} (a cloned disk?): "
+                "remove the file if no pod of this node runs"
+            )
+
+    def _read(self) -> None:
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE resting SET boot = ?, since = ? WHERE boot != ?",
+                (self._boot, self._clock(), self._boot),
+            )
+            rows = database.execute("SELECT * FROM endpoints ORDER BY rowid").fetchall()
+            resting = database.execute("SELECT address, since FROM resting").fetchall()
+            blocks = database.execute("SELECT prefix FROM blocks").fetchall()
+        for container, ifname, network, *texts in rows:
+            attachment = Attachment(container, ifname)
+            addresses = tuple(parse_address(text) for text in texts if text is not None)
+            self._endpoints[attachment] = Endpoint(attachment, network, addresses)
+        self._resting = {parse_address(address): since for address, since in resting}
+        self._blocks = tuple(sorted(Prefix.parse(prefix) for (prefix,) in blocks))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise UnavailableError(
+                f"{self._path} cannot be read or written ({error}): free space, check the disk"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise BadInputError(
+                f"{self._path} is damaged ({error}): move it away once no pod of this node runs"
+            ) from error
