@@ -216,16 +216,13 @@ def _segment_extremes(
     return np.minimum.reduceat(values, bounds)[0::2], np.maximum.reduceat(values, bounds)[0::2]
 
 
-def node_loads(
-    problem: Problem, layout: Layout, hops: Ints, own_weight: Floats
-) -> tuple[Floats, Floats]:
+def node_loads(problem: Problem, hops: Ints, others_weight: Floats) -> tuple[Floats, Floats]:
     """The load of each destination's entry, and of each node over all its entries.
 
     A next hop of -1 is no node: it bears nothing.
     """
     number = len(problem.view.role)
     known = hops >= 0
-    others = np.maximum(layout.weight - own_weight, 0.0)
-    per_entry: Floats = np.where(known, others / np.append(problem.view.capacity, 1.0)[hops], 0.0)
-    per_node = sums(hops[known], per_entry[known], number)
-    return per_entry, per_node
+    capacity = np.append(problem.view.capacity, 1.0)[hops]
+    per_entry: Floats = np.where(known, others_weight / capacity, 0.0)
+    return per_entry, sums(hops[known], per_entry[known], number)

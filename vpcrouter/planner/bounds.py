@@ -45,7 +45,7 @@ def prepare(problem: Problem, owned: Owners, budget: int) -> Ground:
     view = problem.view
     scale = _scale_of_rows(problem)
     weight = problem.weight if scale is None else problem.weight / scale
-    mean = max(0.0, _mean_load(problem, owned, budget)) * (1 - _ROUNDING)
+    mean = _mean_load(problem, owned, budget) * (1 - _ROUNDING)
     # half of the bound, so that the pass still holds for loads just below it
     trie = _contract(problem, owned, weight, mean / 2)
     exact, relaxed = _leaf_weights(problem, owned, trie, weight)
@@ -73,31 +73,41 @@ def _node_scale(problem: Problem) -> Floats:
 
 
 def _heaviest(values: Floats, number: int) -> float:
-    if number <= 0:
-        return 0.0
+    """The sum of so many of the largest values."""
     if number >= len(values):
         return float(values.sum())
-    if len(values) and values.min() == (greatest := values.max()):
-        return number * float(greatest)
     return float(np.partition(values, len(values) - number)[len(values) - number :].sum())
 
 
-def _owned(problem: Problem, owned: Owners) -> Floats:
-    """What each node may keep to itself: nothing where it is not healthy."""
-    return np.where(problem.view.role != Role.NOTHING, owned.total, 0.0)
+def _rest(problem: Problem, totals: Floats, nodes: Ints | slice, number: int) -> float:
+    """What some nodes cannot keep to themselves when ``number`` of them forward.
+
+    It is all but the heaviest healthy owners' weight, added up without those: beside one weight of
+    10**18 the rest would otherwise be lost.
+    """
+    values, healthy = totals[nodes], problem.view.role[nodes] != Role.NOTHING
+    orphaned = 0.0 if healthy.all() else float(values[~healthy].sum())
+    keeps = values if healthy.all() else values[healthy]
+    left = len(keeps) - number
+    if left <= 0:
+        return orphaned
+    if keeps.min() == (greatest := keeps.max()):
+        return orphaned + left * float(greatest)
+    return orphaned + float(np.partition(keeps, left)[:left].sum())
 
 
 def _mean_load(problem: Problem, owned: Owners, budget: int) -> float:
-    scale = _node_scale(problem)
-    total = float((owned.total / scale).sum())
-    return (total - _heaviest(_owned(problem, owned) / scale, budget)) / budget
+    totals = owned.total
+    if not bool((problem.scale == 1.0).all()):
+        totals = totals / _node_scale(problem)
+    return _rest(problem, totals, slice(None), budget) / budget
 
 
 def _capacity_bound(problem: Problem, owned: Owners, budget: int) -> float:
     subnets = {tree.subnet for tree in problem.trees}
     crew = np.concatenate([problem.view.crew.of_subnet(s) for s in sorted(subnets)])
-    rest = float(owned.total.sum()) - _heaviest(_owned(problem, owned), budget)
-    return max(0.0, rest) / _heaviest(problem.view.capacity[crew], budget)
+    rest = _rest(problem, owned.total, slice(None), budget)
+    return rest / _heaviest(problem.view.capacity[crew], budget)
 
 
 def _crew_bound(problem: Problem, owned: Owners, budget: int) -> float:
@@ -105,14 +115,13 @@ def _crew_bound(problem: Problem, owned: Owners, budget: int) -> float:
     trees: dict[int, int] = {}
     for tree in problem.trees:
         trees[tree.subnet] = trees.get(tree.subnet, 0) + 1
-    keeps = _owned(problem, owned)
     order = np.argsort(problem.view.home, kind="stable")
     homes = problem.view.home[order]
     best = 0.0
     for subnet, number in trees.items():
         nodes = order[np.searchsorted(homes, subnet) : np.searchsorted(homes, subnet, "right")]
         entries = budget - (len(problem.trees) - number)
-        rest = float(owned.total[nodes].sum()) - _heaviest(keeps[nodes], entries)
+        rest = _rest(problem, owned.total, nodes, entries)
         capacity = _heaviest(problem.view.capacity[problem.view.crew.of_subnet(subnet)], entries)
         best = max(best, rest / capacity)
     return best
@@ -121,7 +130,9 @@ def _crew_bound(problem: Problem, owned: Owners, budget: int) -> float:
 def _contract(problem: Problem, owned: Owners, weight: Floats, light: float) -> Trie:
     """The trie whose leaves weigh at most ``light``, or belong to one healthy owner alone."""
     healthy = problem.view.role != Role.NOTHING
-    below = np.concatenate(([0.0], np.cumsum(weight)))
+    # capped: running sums would lose what is small behind what is large
+    capped = np.minimum(weight, 2 * light) if light > 0 else (weight > 0).astype(np.float64)
+    below = np.concatenate(([0.0], np.cumsum(capped)))
 
     def closed(first: Ints, last: Ints, _root: Ints) -> Flags:
         single = owned.run[first] == owned.run[last - 1]

@@ -115,25 +115,30 @@ def without_idle(entries: Mapping[Prefix, int]) -> dict[Prefix, int]:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """For each destination: the rows and the weight that its next hop owns itself."""
+    """For each destination: the rows that its next hop owns, and the weight that it does not.
 
-    blocks: Ints
-    weight: Floats
+    The weight is added up on its own, not got by taking one sum from another: beside a block of
+    10**18 those of 1 would be lost.
+    """
+
+    own_blocks: Ints
+    others_weight: Floats
 
 
-def own_shares(problem: Problem, layout: Layout, next_hops: Ints) -> Shares:
+def shares(problem: Problem, layout: Layout, next_hops: Ints) -> Shares:
     """What each destination's next hop (a node index) owns of what the destination catches."""
     size = len(layout.destinations)
     if not len(layout.start):
         return Shares(np.zeros(size, dtype=np.int64), np.zeros(size))
     first, last = int(layout.start[0]), int(layout.end[-1])
     piece = _piece_of_rows(layout, first, last)
-    hop = np.append(next_hops, -1)[piece]
-    rows = np.flatnonzero(problem.view.owner[first:last] == hop)
-    caught = piece[rows]
+    own = problem.view.owner[first:last] == np.append(next_hops, -1)[piece]
+    rows = np.flatnonzero(own)
+    weight = problem.weight[first:last]
+    piece = np.where(piece < 0, size, piece)
     return Shares(
-        np.bincount(caught, minlength=size).astype(np.int64)[:size],
-        sums(caught, problem.weight[first:last][rows], size),
+        np.bincount(piece[rows], minlength=size).astype(np.int64)[:size],
+        sums(piece, np.where(own, 0.0, weight), size + 1)[:size],
     )
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from vpcrouter.planner.arrays import Floats, Ints
 from vpcrouter.planner.trie import Trie
 
+_ROUNDING = 1e-12  # relative: keeps a relaxation one where large sums are subtracted
 _WIDTH = 16  # loads evaluated in one pass: wide enough to hide numpy's cost per call
 
 
@@ -76,7 +77,7 @@ def _pass(trie: Trie, weights: Weights, loads: Floats) -> _States:
         both = away_l + away_r
         within = np.minimum(away_l + inside_r, inside_l + away_r)
         load = (
-            np.minimum(both - weights.allowance[trie.root[level], None], within)
+            np.minimum(both * (1 - _ROUNDING) - weights.allowance[trie.root[level], None], within)
             if relaxed
             else (np.minimum(both, within))
         )

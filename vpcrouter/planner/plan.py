@@ -237,7 +237,7 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPl
             strict=True,
         )
     )
-    detour = float((plan_.layout.weight - plan_.own_weight).clip(min=0).sum())
+    detour = float(plan_.others_weight.sum())
     known = plan_.hops >= 0
     node_load = sums(plan_.hops[known], plan_.entry_load[known], len(nodes))
     standing = _standing_load(plan_, set(interfaces))

@@ -140,7 +140,7 @@ def _join(problem: Problem, plan: Assigned, allowed: float, exclusive: bool) -> 
     alive = dict(enumerate(layout.destinations))
     parent = list(layout.parent)
     weight = layout.weight.tolist()
-    own = plan.own_weight.tolist()
+    others = plan.others_weight.tolist()
     blocks = layout.blocks.tolist()
     capacity = problem.view.capacity
     order = sorted(alive, key=lambda p: (weight[p], p))
@@ -154,12 +154,12 @@ def _join(problem: Problem, plan: Assigned, allowed: float, exclusive: bool) -> 
             continue
         hop = int(plan.hops[above])
         same = hop == int(plan.hops[piece])
-        gained = weight[piece] - (own[piece] if same else 0.0)
-        load = (weight[above] - own[above] + gained) / capacity[hop]
+        gained = others[piece] if same else weight[piece]
+        load = (others[above] + gained) / capacity[hop]
         may = problem.view.role[hop] == Role.FORWARD and not exclusive and load <= allowed
         if blocks[piece] == 0 or may:
             del alive[piece]
             weight[above] += weight[piece]
             blocks[above] += blocks[piece]
-            own[above] += own[piece] if same else 0.0
+            others[above] += gained
     return set(alive.values())

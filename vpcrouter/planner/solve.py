@@ -20,7 +20,7 @@ from vpcrouter.planner.assign import assign, node_loads
 from vpcrouter.planner.bounds import Ground, prepare
 from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
 from vpcrouter.planner.improve import improve
-from vpcrouter.planner.layout import Layout, lay, own_shares, without_idle
+from vpcrouter.planner.layout import Layout, lay, shares, without_idle
 from vpcrouter.planner.owners import Owners, owners
 from vpcrouter.planner.partition import count, cuts, least_load
 from vpcrouter.planner.problem import Problem
@@ -36,7 +36,7 @@ class Assigned:
     layout: Layout
     hops: Ints
     own_blocks: Ints
-    own_weight: Floats
+    others_weight: Floats
     entry_load: Floats
     load: float
 
@@ -74,10 +74,10 @@ def judge(problem: Problem, entries: Mapping[Prefix, int]) -> Assigned:
     """These entries with what they do, whoever chose them."""
     layout = lay(problem, tuple(entries))
     hops = np.array([entries[prefix] for prefix in layout.destinations], dtype=np.int64)
-    shares = own_shares(problem, layout, hops)
-    per_entry, per_node = node_loads(problem, layout, hops, shares.weight)
+    share = shares(problem, layout, hops)
+    per_entry, per_node = node_loads(problem, hops, share.others_weight)
     worst = float(per_node.max()) if len(per_node) else 0.0
-    return Assigned(layout, hops, shares.blocks, shares.weight, per_entry, worst)
+    return Assigned(layout, hops, share.own_blocks, share.others_weight, per_entry, worst)
 
 
 def forward(
