@@ -53,6 +53,8 @@ class BlockRecord:
     identity: str
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 Record = Meta | Network | SubnetShare | NodeRecord | BlockRecord
 
 
@@ -83,9 +85,7 @@ def block_key(prefix: Prefix) -> str:
 
 def encode(record: Record) -> bytes:
     """The value of a record; the same record always gives the same bytes."""
-    return json.dumps(
-        {"v": VERSION, **_fields(record)}, sort_keys=True, separators=(",", ":")
-    ).encode()
+    return _ENCODER.encode({"v": VERSION, **_fields(record)}).encode()
 
 
 def decode(key: str, value: bytes) -> Record:

@@ -110,13 +110,14 @@ class Draft:
 
     def give(self, subnet: str, block: Prefix) -> None:
         """Mark a block of a subnet as given out."""
-        self._put_space(subnet, self.space(subnet, block).given(block))
+        self.put_space(subnet, self.space(subnet, block).given(block))
 
     def release(self, subnet: str, block: Prefix) -> None:
         """Mark a block of a subnet as free."""
-        self._put_space(subnet, self.space(subnet, block).released(block))
+        self.put_space(subnet, self.space(subnet, block).released(block))
 
-    def _put_space(self, subnet: str, changed: Space) -> None:
+    def put_space(self, subnet: str, changed: Space) -> None:
+        """Put a changed space in the place of the one of that prefix."""
         self.spaces[subnet] = tuple(
             changed if space.prefix == changed.prefix else space for space in self.spaces[subnet]
         )

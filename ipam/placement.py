@@ -16,6 +16,7 @@ from ipam import groups
 from ipam.draft import Draft
 from ipam.model import Claim, Node, State
 from ipam.prefix import Family, Prefix
+from ipam.space import Space
 
 UNKNOWN_BUDGET: Mapping[Family, int] = MappingProxyType({})
 
@@ -209,52 +210,59 @@ class _Picker:
         """A further block for the owner of these, as close to them as can be."""
         return self._within(owned) or self._next_to(owned) or self.pick()
 
-    def _take(self, node_prefix: Prefix) -> Prefix | None:
-        space = self._draft.space(self._subnet, node_prefix)
-        block = next(space.free_blocks(node_prefix), None)
-        if block is not None:
-            self._draft.give(self._subnet, block)
+    def _put(self, taken: tuple[Space, Prefix] | None) -> Prefix | None:
+        if taken is None:
+            return None
+        space, block = taken
+        self._draft.put_space(self._subnet, space)
         return block
 
     def _within(self, owned: Sequence[Prefix]) -> Prefix | None:
-        for node_prefix in self._node_prefixes(owned):
-            block = self._take(node_prefix)
-            if block is not None:
-                return block
+        for space, node_prefix in self._node_prefixes(owned):
+            taken = space.take_shared(node_prefix)
+            if taken is not None:
+                return self._put(taken)
         return None
 
     def _next_to(self, owned: Sequence[Prefix]) -> Prefix | None:
         """An empty node prefix beside one of the owner's, or else in one of its groups."""
-        node_prefixes = self._node_prefixes(owned)
-        around = [prefix.ancestor(prefix.length - 1) for prefix in node_prefixes if prefix.length]
-        around += [
-            group
-            for group in self._draft.groups(self._subnet, self.family)
-            if any(group.contains(prefix) for prefix in node_prefixes)
-        ]
-        for space in self._draft.spaces_of(self._subnet, self.family):
-            for prefix in around:
-                found = space.lightest_free(prefix) if space.prefix.contains(prefix) else None
-                if found is not None:
-                    return self._take(found)
+        for space, node_prefix in self._node_prefixes(owned):
+            if node_prefix.length > space.prefix.length:
+                taken = space.take_free(node_prefix.ancestor(node_prefix.length - 1))
+                if taken is not None:
+                    return self._put(taken)
+        for space, node_prefix in self._node_prefixes(owned):
+            for group in self._draft.groups(self._subnet, self.family):
+                taken = space.take_free(group) if group.contains(node_prefix) else None
+                if taken is not None:
+                    return self._put(taken)
         return None
 
-    def _node_prefixes(self, owned: Sequence[Prefix]) -> list[Prefix]:
-        found = {self._draft.space(self._subnet, block).node_prefix(block) for block in owned}
-        return sorted(found)
+    def _node_prefixes(self, owned: Sequence[Prefix]) -> list[tuple[Space, Prefix]]:
+        found = {}
+        for block in owned:
+            space = self._draft.space(self._subnet, block)
+            found[space.node_prefix(block)] = space
+        return [(found[node_prefix], node_prefix) for node_prefix in sorted(found)]
 
     def _in_lightest_group(self) -> Prefix | None:
-        heap = self._open
-        if self._closing and (not heap or (heap[0][0] >= self._cap and self._closing[0] < heap[0])):
-            heap = self._closing
-        while heap:
+        while self._open or self._closing:
+            heap = self._fuller_last()
             load, group = heap[0]
-            found = self._draft.space(self._subnet, group).lightest_free(group)
-            if found is not None:
+            taken = self._draft.space(self._subnet, group).take_free(group)
+            if taken is not None:
                 heapq.heapreplace(heap, (load + 1, group))
-                return self._take(found)
+                return self._put(taken)
             heapq.heappop(heap)
-        return self._in_lightest_group() if self._closing else None
+        return None
+
+    def _fuller_last(self) -> list[tuple[int, Prefix]]:
+        """The heap to take a group from: closing groups when the others are full or heavier."""
+        if not self._closing:
+            return self._open
+        if not self._open or (self._open[0][0] >= self._cap and self._closing[0] < self._open[0]):
+            return self._closing
+        return self._open
 
     def _beyond(self) -> Prefix | None:
         """In a further prefix of the subnet, or a block in somebody's node prefix.
@@ -278,7 +286,7 @@ class _Picker:
 
     def _shared(self) -> Prefix | None:
         for space in self._draft.spaces_of(self._subnet, self.family):
-            found = space.lightest_shared(space.prefix)
-            if found is not None:
-                return self._take(found)
+            taken = space.take_shared(space.prefix)
+            if taken is not None:
+                return self._put(taken)
         return None

@@ -7,8 +7,9 @@ that one node gets to itself and grows in), which keep their blocks as the bits 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from ipam.prefix import Family, Prefix
@@ -30,6 +31,11 @@ class Vertex(NamedTuple):
     zero: Vertex | None
     one: Vertex | None
 
+
+_Path = list[tuple["Vertex | None", bool]]
+
+# Half of the time of a batch goes into making vertices: without a detour over Vertex().
+_made = partial(tuple.__new__, Vertex)
 
 _EXCLUDED = Vertex(0, 0, 0, 0, None, None)
 
@@ -81,98 +87,98 @@ class Space:
             return 0, 1 << (self.node_length - prefix.length), 0
         return vertex.load, vertex.free, vertex.room
 
-    def used(self, node_prefix: Prefix) -> int:
-        """The bits of the blocks of a node prefix that cannot be given out any more."""
-        vertex = self._vertex(node_prefix)
-        if vertex is _EXCLUDED:
-            return (1 << self.blocks_per_node) - 1
-        return vertex.used if vertex is not None else 0
-
     def block(self, node_prefix: Prefix, index: int) -> Prefix:
         """The block of that index in a node prefix."""
         value = node_prefix.value | index << (self.family.width - self.block_length)
         return Prefix(self.family, value, self.block_length)
 
-    def free_blocks(self, node_prefix: Prefix) -> Iterator[Prefix]:
-        """The blocks of a node prefix that can be given out, lowest first."""
-        used = self.used(node_prefix)
-        for index in range(self.blocks_per_node):
-            if not used >> index & 1:
-                yield self.block(node_prefix, index)
+    def take_free(self, within: Prefix) -> tuple[Space, Prefix] | None:
+        """Give out the first block of an empty node prefix; None if there is none in a prefix.
 
-    def lightest_free(self, within: Prefix) -> Prefix | None:
-        """The empty node prefix to take next in a prefix: always towards the half with less load.
-
-        Whatever is given out is thus spread evenly, and any prefix can be halved in load.
+        The way goes always towards the half with less load: whatever is given out is thus spread
+        evenly, and any prefix can be halved in load.
         """
-        return self._lightest(within, free=True)
+        return self._take(within, _has_free)
 
-    def lightest_shared(self, within: Prefix) -> Prefix | None:
-        """A node prefix in use that has a block left, towards the half with less load."""
-        return self._lightest(within, free=False)
+    def take_shared(self, within: Prefix) -> tuple[Space, Prefix] | None:
+        """Give out a block of a node prefix that is in use, the lightest; None if all are full."""
+        return self._take(within, _has_room)
 
     def given(self, block: Prefix) -> Space:
         """The space after a block was given out; raises ValueError if it cannot be."""
-        return replace(self, root=self._changed(block, given=True))
+        return self._changed(block, given=True)
 
     def released(self, block: Prefix) -> Space:
         """The space after a block came back; raises ValueError if it was not given out."""
-        return replace(self, root=self._changed(block, given=False))
+        return self._changed(block, given=False)
 
-    def _lightest(self, within: Prefix, *, free: bool) -> Prefix | None:
-        vertex = self._vertex(within)
-        if not _has(vertex, free=free):
+    def _take(
+        self, within: Prefix, has: Callable[[Vertex | None], bool]
+    ) -> tuple[Space, Prefix] | None:
+        path: _Path = []
+        vertex = self._descend(within, within.length, path)
+        if not has(vertex):
             return None
         value, top = within.value, self.family.width - 1
         for depth in range(within.length, self.node_length):
             if vertex is None:
-                break
+                path.append((None, False))
+                continue
             zero, one = vertex.zero, vertex.one
-            if _has(one, free=free) and (not _has(zero, free=free) or _load(one) < _load(zero)):
+            right = has(one) and (
+                not has(zero) or (one.load if one else 0) < (zero.load if zero else 0)
+            )
+            path.append((vertex, right))
+            if right:
                 value |= 1 << (top - depth)
                 vertex = one
             else:
                 vertex = zero
-        return Prefix(self.family, value, self.node_length)
+        load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
+        bit = ~used & (used + 1)  # the lowest that is not used
+        space = self._rebuilt(path, self._node_vertex(load + 1, used | bit))
+        shift = self.family.width - self.block_length
+        block = Prefix(self.family, value | bit.bit_length() - 1 << shift, self.block_length)
+        return space, block
 
     def _vertex(self, prefix: Prefix) -> Vertex | None:
-        vertex = self.root
-        top = self.family.width - 1
-        for depth in range(self.prefix.length, prefix.length):
-            if vertex is None or vertex is _EXCLUDED:
-                return vertex
-            vertex = vertex.one if prefix.value >> (top - depth) & 1 else vertex.zero
-        return vertex
+        return self._descend(prefix, prefix.length, [])
 
-    def _changed(self, block: Prefix, *, given: bool) -> Vertex | None:
-        if block.length != self.block_length or not self.prefix.contains(block):
-            raise ValueError(f"{block} is not a block of {self.prefix}")
-        top = self.family.width - 1
-        path: list[tuple[Vertex | None, bool]] = []
-        vertex = self.root
-        for depth in range(self.prefix.length, self.node_length):
+    def _descend(self, prefix: Prefix, length: int, path: _Path) -> Vertex | None:
+        """The vertex around a prefix at a length; its ancestors, and which way, go to the path."""
+        vertex, value, top = self.root, prefix.value, self.family.width - 1
+        for depth in range(self.prefix.length, length):
             if vertex is _EXCLUDED:
-                raise ValueError(f"{block} is excluded")
-            right = bool(block.value >> (top - depth) & 1)
+                return vertex
+            right = bool(value >> (top - depth) & 1)
             path.append((vertex, right))
             if vertex is not None:
                 vertex = vertex.one if right else vertex.zero
-        vertex = self._changed_node(vertex, block, given=given)
-        empty = 1  # free node prefixes of an empty child
-        for parent, right in reversed(path):
-            zero = parent.zero if parent is not None else None
-            one = parent.one if parent is not None else None
-            vertex = _joined(zero, vertex, empty) if right else _joined(vertex, one, empty)
-            empty <<= 1
         return vertex
 
-    def _changed_node(self, vertex: Vertex | None, block: Prefix, *, given: bool) -> Vertex | None:
+    def _changed(self, block: Prefix, *, given: bool) -> Space:
+        if block.length != self.block_length or not self.prefix.contains(block):
+            raise ValueError(f"{block} is not a block of {self.prefix}")
+        path: _Path = []
+        vertex = self._descend(block, self.node_length, path)
         load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
         index = block.value >> (self.family.width - self.block_length)
         bit = 1 << (index & (self.blocks_per_node - 1))
-        if bool(used & bit) is given:
+        if vertex is _EXCLUDED or bool(used & bit) is given:
             raise ValueError(f"{block} is {'already' if given else 'not'} given out")
-        return self._node_vertex(load + 1 if given else load - 1, used ^ bit)
+        return self._rebuilt(path, self._node_vertex(load + 1 if given else load - 1, used ^ bit))
+
+    def _rebuilt(self, path: _Path, vertex: Vertex | None) -> Space:
+        """The space with another vertex at the end of a path from the root to a node prefix."""
+        empty = 1  # free node prefixes of an empty child
+        for parent, right in reversed(path):
+            if parent is None:
+                zero, one = (None, vertex) if right else (vertex, None)
+            else:
+                zero, one = (parent.zero, vertex) if right else (vertex, parent.one)
+            vertex = _joined(zero, one, empty)
+            empty <<= 1
+        return Space(self.prefix, self.node_length, self.block_length, vertex)
 
     def _node_vertex(self, load: int, used: int) -> Vertex | None:
         if not used:
@@ -204,19 +210,18 @@ def _joined(zero: Vertex | None, one: Vertex | None, empty: int) -> Vertex | Non
     if zero is None:
         if one is None:
             return None
-        return Vertex(one.load, one.free + empty, one.room, 0, None, one)
+        return _made((one.load, one.free + empty, one.room, 0, None, one))
     if one is None:
-        return Vertex(zero.load, zero.free + empty, zero.room, 0, zero, None)
+        return _made((zero.load, zero.free + empty, zero.room, 0, zero, None))
     load, free, room = zero.load + one.load, zero.free + one.free, zero.room + one.room
-    return Vertex(load, free, room, 0, zero, one)
+    return _made((load, free, room, 0, zero, one))
 
 
-def _has(vertex: Vertex | None, *, free: bool) -> bool:
-    """Whether an empty node prefix (or else a block in one that is in use) is left."""
-    if vertex is None:
-        return free
-    return vertex.free > 0 if free else vertex.room > 0
+def _has_free(vertex: Vertex | None) -> bool:
+    """Whether an empty node prefix is left."""
+    return vertex is None or vertex.free > 0
 
 
-def _load(vertex: Vertex | None) -> int:
-    return vertex.load if vertex is not None else 0
+def _has_room(vertex: Vertex | None) -> bool:
+    """Whether a block is left in a node prefix that is in use."""
+    return vertex is not None and vertex.room > 0

@@ -11,7 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ipam.model import Claim, Network, State, state
 from ipam.placement import Outcome, grow, join, leave, release
 from ipam.prefix import Family, Prefix
-from tests.address_checks import assert_sound, could_fit, groups_within
+from tests.address_checks import (
+    assert_sound,
+    blocks_of,
+    could_fit,
+    groups_within,
+    network_around,
+)
 from tests.counts import examples
 from tests.generators import small_networks
 
@@ -138,10 +144,13 @@ def _somebody(now: State, subnet: str) -> str:
 
 def _free_inside(now: State, name: str, family: Family) -> set[Prefix]:
     """The blocks not given out in the node prefixes where a node has blocks."""
+    given = {block for owner in now.owners() for block in owner.blocks}
     found: set[Prefix] = set()
     for node_prefix in now.node_prefixes(name):
         if node_prefix.family is family:
-            found |= set(now.space(now.nodes[name].subnet, node_prefix).free_blocks(node_prefix))
+            network = network_around(now, node_prefix)
+            inside = set(blocks_of(node_prefix, network.block[family])) - given
+            found |= {b for b in inside if not any(b.overlaps(e) for e in network.exclude)}
     return found
 
 
