@@ -277,4 +277,4 @@ def test_a_full_disk_gives_nothing_out(tmp_path: Path) -> None:
 def fill(file: AddressFile, given: list[Endpoint]) -> None:
     """Gives out addresses with long names until the disk is full; adds what was given."""
     for number in range(200):
-        given.append(file.assign(Attachment(f"{number}", "eth0"), "n" * 2000))
+        given.append(file.assign(Attachment(f"{number}", "eth0"), "n" * 2000))  # noqa: PERF401
