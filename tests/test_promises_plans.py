@@ -30,7 +30,7 @@ TIGHT = Shape(max_budget=4, min_nodes=1)
 @pytest.mark.parametrize(
     "shape", [Shape(), ORDERLY, EXACT, TIGHT], ids=["any", "orderly", "exact", "tight"]
 )
-@settings(max_examples=examples(test=30, prove=5_000))
+@settings(max_examples=examples(test=25, prove=1_000))
 @given(data=st.data(), slack=SLACKS)
 def test_a_plan_and_its_steps_keep_every_promise(
     data: st.DataObject, slack: float, shape: Shape
@@ -40,14 +40,14 @@ def test_a_plan_and_its_steps_keep_every_promise(
     check_settled(cluster, apply(cluster, made), made, slack)
 
 
-@settings(max_examples=examples(test=50, prove=5_000))
+@settings(max_examples=examples(test=50, prove=1_500))
 @given(cluster=snapshots(), slack=SLACKS)
 def test_what_is_settled_stands_still(cluster: Snapshot, slack: float) -> None:
     after = settled(cluster, apply(cluster, plan(cluster, slack)))
     assert [table.steps for table in plan(after, slack).tables if table.steps] == []
 
 
-@settings(max_examples=examples(test=8, prove=1_000))
+@settings(max_examples=examples(test=8, prove=150))
 @given(cluster=snapshots(replace(Shape(), max_subnets=2, max_tables=2)), slack=SLACKS)
 def test_interrupted_anywhere_and_planned_again_it_converges(
     cluster: Snapshot, slack: float
@@ -64,7 +64,7 @@ def test_interrupted_anywhere_and_planned_again_it_converges(
             assert plan(after, slack).tables[number].steps == ()
 
 
-@settings(max_examples=examples(test=60, prove=2_000))
+@settings(max_examples=examples(test=60, prove=1_000))
 @given(cluster=snapshots(), slack=SLACKS, seed=st.integers(0, 1_000))
 def test_the_order_of_the_input_does_not_matter(cluster: Snapshot, slack: float, seed: int) -> None:
     shuffled = _shuffled(cluster, Random(seed))

@@ -32,13 +32,13 @@ def _live(world: World, *changes: tuple[float, str, Change], make_plan: Planner 
     return live(world, events, SLACK, make_plan)
 
 
-@settings(max_examples=examples(test=40, prove=4_000))
+@settings(max_examples=examples(test=40, prove=1_000))
 @given(stories())
 def test_generated_histories_keep_every_promise(story: Story) -> None:
     assert figures(live(story.world, story.events, SLACK, plan)).violations == ()
 
 
-@settings(max_examples=examples(test=25, prove=2_000))
+@settings(max_examples=examples(test=25, prove=600))
 @given(stories(max_events=4))
 def test_the_largest_load_is_what_packets_meet(story: Story) -> None:
     history = live(story.world, story.events, SLACK, plan)
@@ -49,7 +49,7 @@ def test_the_largest_load_is_what_packets_meet(story: Story) -> None:
         assert math.isclose(end.max_load, max(loads, default=0), abs_tol=1e-9)
 
 
-@settings(max_examples=examples(test=25, prove=2_000))
+@settings(max_examples=examples(test=25, prove=600))
 @given(stories(max_events=4))
 def test_a_settled_world_stands_still(story: Story) -> None:
     history = live(story.world, story.events, SLACK, plan)
