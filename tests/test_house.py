@@ -17,6 +17,15 @@ import pytest
 HOUSE = Path(__file__).parents[1]
 PACKAGES = ("ipam", "vpcrouter", "cni")
 
+# What reads, writes, waits or wires together; everything else decides, and is declared pure.
+AT_THE_EDGE = {
+    *("cni.addresses", "cni.datapath", "cni.namespaces"),
+    *("ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
+    *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
+    *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),
+    *("vpcrouter.positioned", "vpcrouter.service", "vpcrouter.simulate"),
+}
+
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Checks the contracts of setup.cfg on the packages that lie in this folder."""
@@ -48,6 +57,8 @@ def test_every_import_goes_in_an_allowed_direction() -> None:
         ("vpcrouter/model.py", "import time", "what decides has no clock"),
         ("ipam/prefix.py", "from random import random", "what decides has no clock"),
         ("vpcrouter/model.py", "import numpy", "only planning computes with numpy"),
+        ("ipam/space.py", "import ipam.model", "ipam is built in layers"),
+        ("vpcrouter/model.py", "import vpcrouter.traffic", "vpcrouter is built in layers"),
     ],
 )
 def test_an_import_in_a_forbidden_direction_is_found(
@@ -58,6 +69,13 @@ def test_an_import_in_a_forbidden_direction_is_found(
     result = lint_imports(copy_of_the_house)
     assert result.returncode == 1
     assert re.search(re.escape(contract) + ".* BROKEN", result.stdout)
+
+
+def test_every_module_is_declared_pure_or_acts_at_the_edge() -> None:
+    pure = set(setup_cfg()["importlinter:contract:pure"]["source_modules"].split())
+    files = [file for package in PACKAGES for file in (HOUSE / package).iterdir()]
+    modules = {f"{f.parent.name}.{f.stem}" for f in files if not f.stem.startswith("__")}
+    assert modules - pure == AT_THE_EDGE
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -87,12 +105,12 @@ def imported(package: str) -> Iterator[str]:
                     yield module.partition(".")[0]
 
 
-def test_every_library_that_is_imported_is_declared() -> None:
+def test_exactly_the_libraries_that_are_imported_are_declared() -> None:
     distributions = packages_distributions()
     foreign = {name for package in PACKAGES for name in imported(package)}
     foreign -= {*sys.stdlib_module_names, *PACKAGES}
     used = {normalized(distributions[name][0]) for name in foreign}
-    assert used <= required(setup_cfg()["options"]["install_requires"])
+    assert required(setup_cfg()["options"]["install_requires"]) == used
 
 
 def test_everything_declared_is_locked_by_hash() -> None:
