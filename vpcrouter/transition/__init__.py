@@ -20,6 +20,7 @@ from ipam.prefix import Family, Prefix
 from vpcrouter.model import Entry, RouteTable, Snapshot, Step
 from vpcrouter.reachability.ground import Ground
 from vpcrouter.transition.change import Change
+from vpcrouter.transition.loads import replaces_in_order
 from vpcrouter.transition.room import make_room, shrink
 
 
@@ -61,7 +62,7 @@ def _run(change: Change) -> int:
     while not change.is_done and before != len(change.steps):
         before = len(change.steps)
         _attempt(change, _creates(change))
-        _attempt(change, sorted(change.replaces))
+        _attempt(change, replaces_in_order(change))
         _attempt(change, _deletes(change))
         make_room(change)
     return urgent

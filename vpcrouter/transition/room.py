@@ -17,6 +17,7 @@ from vpcrouter.model import Action, Role, Step
 from vpcrouter.reachability.levels import check_move
 from vpcrouter.reachability.matching import Destinations
 from vpcrouter.transition.change import Change
+from vpcrouter.transition.loads import Loads
 
 
 def shrink(change: Change) -> None:
@@ -61,17 +62,8 @@ class _Room:
         self._ground = change.ground
         self._moves: dict[Prefix, _Move] = {}
         self._known = Destinations(change.family, ())
-        self._loads: dict[int, float] = {}
+        self._loads = Loads(change)
         self._spent: set[Prefix] = set()
-        here = {
-            subnet.id
-            for subnet in change.ground.snapshot.subnets
-            if subnet.route_table == change.table.id
-        }
-        self._factors = dict.fromkeys(here, change.table.own_subnet_weight)
-        for destination in change.destinations:
-            node = self._ground.node(change.hop(destination))
-            self._add(node, self._load(destination, node))
 
     def advance(self) -> bool:
         """Make the next step, or the few that belong together; False if there is none."""
@@ -90,31 +82,47 @@ class _Room:
         return self._lend_cover() or self._vacate()
 
     def best_delete(self) -> Prefix | None:
-        """The safe delete that leaves its cover's node with the least load."""
+        """The safe delete that leaves its cover's node with the least load.
 
-        def key(destination: Prefix) -> tuple[bool, float, float, Prefix]:
+        One that others would have to fall to, with nothing around it to fall to instead, is last.
+        """
+
+        def key(destination: Prefix) -> tuple[bool, bool, float, float, Prefix]:
             move = self._move(destination)
-            load = 0.0 if move.taker is None else self._loads.get(move.taker, 0.0)
-            return not move.idle, load + move.burden, move.burden, destination
+            load = self._loads.of(move.taker) + move.burden
+            return self._strands(destination), not move.idle, load, move.burden, destination
 
         return min((d for d in self._change.deletes if self._move(d).safe), key=key, default=None)
+
+    def _strands(self, destination: Prefix) -> bool:
+        change = self._change
+        if self._forwards(change.cover(destination)) or not self._forwards(destination):
+            return False
+        return any(nested in change.deletes for nested in change.destinations.within(destination))
+
+    def _forwards(self, destination: Prefix | None) -> bool:
+        """Whether an entry of ours is there and its node may forward."""
+        node = self._ground.node(self._change.hop(destination))
+        if node is None:
+            return False
+        return self._ground.role(node, self._ground.nodes[node].subnet) is Role.FORWARD
 
     def step(self, destination: Prefix) -> None:
         """Make the step towards the target for this destination."""
         self._do(self._change.towards_target(destination))
 
     def _best_create(self) -> Prefix | None:
-        """The safe create that relieves the most loaded node, more specific ones first."""
+        """The safe create that relieves the most loaded node.
 
-        def key(destination: Prefix) -> tuple[bool, float, float, Prefix]:
+        Those that would load their own node beyond what any node has had so far come last.
+        """
+
+        def key(destination: Prefix) -> tuple[bool, float, float, float, Prefix]:
             move = self._move(destination)
-            load = 0.0 if move.giver is None else self._loads.get(move.giver, 0.0)
-            return not move.idle, -load, -move.relief, destination
+            beyond = max(0.0, self._loads.of(move.taker) + move.burden - self._loads.peak)
+            return not move.idle, beyond, -self._loads.of(move.giver), -move.relief, destination
 
-        creates = self._change.creates
-        inner = Destinations(self._change.family, ((d, None) for d in creates))
-        safe = (d for d in creates if self._move(d).safe and not inner.within(d))
-        return min(safe, key=key, default=None)
+        return min((d for d in self._change.creates if self._move(d).safe), key=key, default=None)
 
     # Where no delete is safe.
 
@@ -277,7 +285,7 @@ class _Room:
         able = [i for i in range(len(nodes)) if self._ground.role(i, subnet) is Role.FORWARD]
         if not able:
             return None
-        best = min(able, key=lambda i: (nodes[i].avoid, self._loads.get(i, 0.0), i))
+        best = min(able, key=lambda i: (nodes[i].avoid, self._loads.of(i), i))
         return nodes[best].interface
 
     # Steps and what they move.
@@ -298,12 +306,8 @@ class _Room:
         around = self._change.hop(self._change.cover(step.destination))
         giver = self._ground.node(step.previous_interface or around)
         taker = self._ground.node(step.interface or around)
-        self._add(giver, -sign * self._load(step.destination, giver))
-        self._add(taker, sign * self._load(step.destination, taker))
-
-    def _add(self, node: int | None, load: float) -> None:
-        if node is not None:
-            self._loads[node] = self._loads.get(node, 0.0) + load
+        for node, gain in ((giver, -sign), (taker, sign)):
+            self._loads.add(node, gain * self._loads.of_piece(step.destination, node))
 
     def _move(self, destination: Prefix) -> _Move:
         """What the create or delete of this destination would move now."""
@@ -327,8 +331,8 @@ class _Room:
         return _Move(
             giver,
             taker,
-            self._load(destination, giver),
-            self._load(destination, taker),
+            self._loads.of_piece(destination, giver),
+            self._loads.of_piece(destination, taker),
             not any(
                 self._ground.role(giver, tree.subnet)
                 for first, last in self._change.destinations.piece(destination)
@@ -336,19 +340,6 @@ class _Room:
             ),
             check_move(self._ground, self._change.state, destination, before, after) is None,
         )
-
-    def _load(self, destination: Prefix, node: int | None) -> float:
-        """What the piece of this destination puts on a node."""
-        if node is None:
-            return 0.0
-        family, owners = self._change.family, self._ground.owners[self._change.family]
-        weight = 0.0
-        for piece in self._change.destinations.piece(destination):
-            for tree, first, last in self._ground.trees_over(family, *piece):
-                rows = owners.rows(first, last)
-                others = owners.weight(rows) - owners.weight_owned(rows, node)
-                weight += others * self._factors.get(tree.subnet, 1.0)
-        return weight / self._ground.nodes[node].capacity
 
     def _forget(self, destination: Prefix) -> None:
         """Drop what is known about destinations whose piece or cover a step there changes."""
