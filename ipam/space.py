@@ -42,23 +42,25 @@ _EXCLUDED = Vertex(0, 0, 0, 0, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """All room of one prefix. ``node_length`` and ``block_length`` are prefix lengths."""
+    """All room of one prefix. ``node_length`` and ``block_length`` are prefix lengths.
+
+    Blocks that overlap a prefix of ``exclude`` are never given out.
+    """
 
     prefix: Prefix
     node_length: int
     block_length: int
+    exclude: tuple[Prefix, ...]
     root: Vertex | None
 
     @classmethod
     def empty(
         cls, prefix: Prefix, node_length: int, block_length: int, exclude: tuple[Prefix, ...]
     ) -> Space:
-        """A space with nothing given out; blocks that overlap an excluded prefix never will be.
-
-        A node prefix is never wider than the space itself.
-        """
+        """A space with nothing given out. A node prefix is never wider than the space itself."""
         node_length = max(node_length, prefix.length)
-        space = cls(prefix, node_length, block_length, None)
+        exclude = tuple(excluded for excluded in exclude if excluded.overlaps(prefix))
+        space = cls(prefix, node_length, block_length, exclude, None)
         return replace(space, root=space._outline(prefix, exclude))
 
     @property
@@ -159,12 +161,14 @@ class Space:
     def _changed(self, block: Prefix, *, given: bool) -> Space:
         if block.length != self.block_length or not self.prefix.contains(block):
             raise ValueError(f"{block} is not a block of {self.prefix}")
+        if any(block.overlaps(excluded) for excluded in self.exclude):
+            raise ValueError(f"{block} is excluded")
         path: _Path = []
         vertex = self._descend(block, self.node_length, path)
         load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
         index = block.value >> (self.family.width - self.block_length)
         bit = 1 << (index & (self.blocks_per_node - 1))
-        if vertex is _EXCLUDED or bool(used & bit) is given:
+        if bool(used & bit) is given:
             raise ValueError(f"{block} is {'already' if given else 'not'} given out")
         return self._rebuilt(path, self._node_vertex(load + 1 if given else load - 1, used ^ bit))
 
@@ -178,7 +182,7 @@ class Space:
                 zero, one = (parent.zero, vertex) if right else (vertex, parent.one)
             vertex = _joined(zero, one, empty)
             empty <<= 1
-        return Space(self.prefix, self.node_length, self.block_length, vertex)
+        return Space(self.prefix, self.node_length, self.block_length, self.exclude, vertex)
 
     def _node_vertex(self, load: int, used: int) -> Vertex | None:
         if not used:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from ipam.model import Network, State, state
 from ipam.prefix import Family, Prefix, merge
+from ipam.space import Vertex
 
 
 def assert_sound(now: State) -> None:
@@ -72,3 +73,44 @@ def blocks_of(prefix: Prefix, length: int) -> Iterator[Prefix]:
     step = 1 << (prefix.family.width - length)
     for value in range(prefix.value, prefix.last + 1, step):
         yield Prefix(prefix.family, value, length)
+
+
+# How well the addresses can be aggregated: pieces of the address tree, each an entry less what
+# more specific ones take from it.
+
+
+def largest_piece(now: State, entries: int, family: Family = Family.IPV4) -> int:
+    """The blocks in the largest piece when all is cut into so many entries as evenly as can be."""
+    spaces = [space for own in now.spaces.values() for space in own if space.family is family]
+    low, high = 1, max(1, sum(space.load for space in spaces))
+    while low < high:
+        middle = (low + high) // 2
+        if sum(_pieces(space.root, middle) for space in spaces if space.load) <= entries:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def ideal_piece(now: State, entries: int, family: Family = Family.IPV4) -> int:
+    """The same if nodes could be moved within their subnet."""
+    loads = [sum(s.load for s in own if s.family is family) for own in now.spaces.values()]
+    size = 1
+    while sum(-(-load // size) for load in loads) > entries:
+        size += 1
+    return size
+
+
+def _pieces(root: Vertex | None, size: int) -> int:
+    cuts, _ = _cut(root, size)
+    return cuts + 1
+
+
+def _cut(vertex: Vertex | None, size: int) -> tuple[int, int]:
+    """The fewest cuts, and the least that is then left at the top."""
+    if vertex is None or vertex.load <= size or (vertex.zero is None and vertex.one is None):
+        return 0, vertex.load if vertex is not None else 0
+    (cuts, left), (more, right) = _cut(vertex.zero, size), _cut(vertex.one, size)
+    if left + right <= size:
+        return cuts + more, left + right
+    return cuts + more + 1, min(left, right)

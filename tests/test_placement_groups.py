@@ -1,0 +1,152 @@
+"""Nodes are placed so that any number of entries can divide them evenly."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipam.groups import least_cap, wanted
+from ipam.model import Claim, Network, State, state
+from ipam.placement import grow, join, leave
+from ipam.prefix import Family, Prefix
+from tests.address_checks import assert_sound, groups_within, ideal_piece, largest_piece
+from tests.counts import examples
+
+V4 = Family.IPV4
+OPENB = {"a": 774, "b": 461, "c": 288}
+ENTRIES = 44
+
+
+def empty(cidr: str = "100.64.0.0/10") -> State:
+    pods = Network("pods", (Prefix.parse(cidr),), block={V4: 26}, node={V4: 24})
+    return state("test", [pods])
+
+
+def claims(nodes: dict[str, int]) -> list[Claim]:
+    return [Claim(f"{s}{i:04}", s, "id") for s, count in nodes.items() for i in range(count)]
+
+
+def joined(nodes: dict[str, int], entries: int) -> State:
+    outcome = join(empty(), claims(nodes), {V4: entries})
+    assert not outcome.refused
+    return outcome.state
+
+
+def group_loads(now: State) -> dict[str, list[int]]:
+    return {
+        share.id: [now.space(share.id, group).measure(group)[0] for group in share.groups]
+        for share in now.subnets.values()
+    }
+
+
+def test_openb_can_be_cut_as_well_as_any_placement_could() -> None:
+    now = joined(OPENB, ENTRIES)
+    assert largest_piece(now, ENTRIES) == ideal_piece(now, ENTRIES) == 36
+    assert {subnet: len(loads) for subnet, loads in group_loads(now).items()} == {
+        "a": 22,
+        "b": 13,
+        "c": 8,
+    }
+    assert max(max(loads) for loads in group_loads(now).values()) == 36
+
+
+def test_while_entries_are_left_every_node_has_a_group_of_its_own() -> None:
+    for nodes, entries in (({"a": 20, "b": 10, "c": 5}, ENTRIES), (OPENB, 2_000)):
+        for loads in group_loads(joined(nodes, entries)).values():
+            assert set(loads) == {1}
+
+
+def test_loads_of_groups_differ_by_one_at_most() -> None:
+    for loads in group_loads(joined({"a": 700, "b": 41, "c": 3}, ENTRIES)).values():
+        assert max(loads) - min(loads) <= 1
+
+
+def test_every_group_can_be_halved() -> None:
+    now = joined(OPENB, ENTRIES)
+    for share in now.subnets.values():
+        for group in share.groups:
+            loads = [now.space(share.id, half).measure(half)[0] for half in group.halves()]
+            assert abs(loads[0] - loads[1]) <= 1
+
+
+def test_a_join_changes_one_group_and_nobody_elses_addresses() -> None:
+    now = joined(OPENB, ENTRIES)
+    after = join(now, [Claim("new", "b", "id")], {V4: ENTRIES}).state
+    assert {name: after.nodes[name] for name in now.nodes} == dict(now.nodes)
+    assert largest_piece(after, ENTRIES) == 36
+
+
+@pytest.mark.parametrize("order", ["shuffled", "one subnet after the other"])
+def test_growth_one_node_at_a_time_stays_near_the_ideal(order: str, seed: int) -> None:
+    """A third of openb, on as many entries as make groups of the same size."""
+    arrivals = claims({subnet: count // 3 for subnet, count in OPENB.items()})
+    if order == "shuffled":
+        Random(seed).shuffle(arrivals)
+    now, ratios = empty(), []
+    for number, claim in enumerate(arrivals):
+        now = join(now, [claim], {V4: ENTRIES // 3}).state
+        assert groups_within(now, {V4: ENTRIES // 3})
+        if number % 5 == 0:
+            ratios.append(largest_piece(now, 14) / ideal_piece(now, 14))
+    assert_sound(now)
+    mean, last = sum(ratios) / len(ratios), ratios[-1]
+    assert (mean, last) <= ((1.12, 1.25) if order == "shuffled" else (1.35, 1.35))
+
+
+def test_nodes_that_come_and_go_stay_near_the_ideal(seed: int) -> None:
+    random = Random(seed)
+    now, ratios = joined(OPENB, ENTRIES), []
+    home = [subnet for subnet, count in OPENB.items() for _ in range(count)]
+    for number in range(examples(test=600, prove=10_000)):
+        if random.random() < 0.5:
+            claim = Claim(f"new{number:05}", random.choice(home), "id")
+            now = join(now, [claim], {V4: ENTRIES}).state
+        else:
+            now = leave(now, [random.choice(sorted(now.nodes))])
+        if number % 20 == 0:
+            ratios.append(largest_piece(now, ENTRIES) / ideal_piece(now, ENTRIES))
+    assert_sound(now)
+    assert sum(ratios) / len(ratios) <= 1.06
+    assert max(ratios) <= 1.12
+
+
+def test_nodes_that_grow_count_by_their_blocks(seed: int) -> None:
+    random = Random(seed)
+    now = joined({"a": 60, "b": 30}, 12)
+    for name in random.sample(sorted(now.nodes), 40):
+        now = grow(now, name, random.randint(1, 3), {V4: 12}).state
+    more = [Claim(f"more{number:03}", "ab"[number % 2], "id") for number in range(60)]
+    now = join(now, more, {V4: 12}).state
+    assert largest_piece(now, 12) <= 1.25 * ideal_piece(now, 12)
+
+
+def test_a_smaller_budget_joins_groups_and_a_larger_one_splits_them() -> None:
+    now = joined({"a": 90, "b": 10}, ENTRIES)
+    for entries in (10, 2, 0, 7, 60, 300):
+        now = join(now, [Claim(f"at {entries}", "a", "id")], {V4: entries}).state
+        assert groups_within(now, {V4: entries})
+        assert_sound(now)
+    assert sum(len(loads) for loads in group_loads(now).values()) > 90
+
+
+def test_a_new_subnet_finds_an_entry_that_was_held_back() -> None:
+    now = joined(OPENB, ENTRIES)
+    before = largest_piece(now, ENTRIES)
+    now = join(now, [Claim("first", "d", "id")], {V4: ENTRIES}).state
+    assert len(now.subnets["d"].groups) == 1
+    assert largest_piece(now, ENTRIES) == before
+
+
+loads = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 500), min_size=1)
+
+
+@given(loads, st.integers(0, 60))
+def test_the_cap_is_the_least_with_which_the_groups_fit(loads: dict[str, int], usable: int) -> None:
+    least = dict.fromkeys(loads, 1)
+    cap = least_cap(loads, least, usable)
+    fits = sum(wanted(loads, least, cap).values()) <= usable
+    assert fits or cap == max(1, *loads.values())
+    assert cap == 1 or sum(wanted(loads, least, cap - 1).values()) > usable

@@ -1,0 +1,98 @@
+"""Placement at the size of large clusters: fast, linear, and with little memory."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from ipam.model import Claim, Network, State, state
+from ipam.placement import grow, join, leave
+from ipam.prefix import Family, Prefix, merge
+from tests.address_checks import assert_disjoint, assert_sound
+from tests.counts import examples
+
+V4 = Family.IPV4
+BUDGET = {V4: 498}
+
+
+def empty(cidr: str, node: int) -> State:
+    pods = Network("pods", (Prefix.parse(cidr),), block={V4: 26}, node={V4: node})
+    return state("test", [pods])
+
+
+def claims(count: int) -> list[Claim]:
+    return [Claim(f"n{number:06}", f"s{number % 3}", "id") for number in range(count)]
+
+
+def joined(now: State, count: int) -> tuple[State, float]:
+    """The state with so many nodes, and the seconds of this process that it took."""
+    start = time.process_time()
+    outcome = join(now, claims(count), BUDGET)
+    taken = time.process_time() - start
+    assert not outcome.refused
+    return outcome.state, taken
+
+
+def test_five_thousand_nodes_join_in_two_seconds_and_one_more_in_five_milliseconds() -> None:
+    now, taken = joined(empty("100.64.0.0/10", 24), 5_000)
+    assert taken < 2
+    times = []
+    for number in range(50):
+        start = time.process_time()
+        join(now, [Claim(f"one more {number}", "s1", "id")], BUDGET)
+        times.append(time.process_time() - start)
+    assert median(times) < 0.005
+
+
+def test_a_large_batch_takes_time_and_memory_in_proportion() -> None:
+    """In a process of its own, since the memory of a process never shrinks."""
+    large = examples(test=20_000, prove=100_000)
+    program = f"from tests.test_placement_scale import measure; measure({large // 10}, {large})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    small_seconds, large_seconds, megabytes = map(float, done.stdout.split())
+    assert large_seconds < 20
+    assert megabytes < 500
+    assert large_seconds < 25 * small_seconds
+
+
+def measure(small: int, large: int) -> None:
+    """Print the seconds for both counts and the memory that it took at most."""
+    _, small_seconds = joined(empty("10.0.0.0/8", 26), small)
+    now, large_seconds = joined(empty("10.0.0.0/8", 26), large)
+    assert_disjoint(tuple(block for node in now.nodes.values() for block in node.blocks))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(small_seconds, large_seconds, memory)  # noqa: T201 - read by the test
+
+
+def test_with_most_node_prefixes_taken_nodes_keep_few_neighbouring_blocks(seed: int) -> None:
+    """Joins, departures and growths (two, two and one in five) with 80 % of the space in use."""
+    random = Random(seed)
+    cidr = "100.64.0.0/14"  # 1,024 node prefixes
+    now, _ = joined(empty(cidr, 24), 819)
+    for number in range(examples(test=500, prove=10_000)):
+        kind = random.randrange(5)
+        if kind == 4:
+            outcome = grow(now, random.choice(sorted(now.nodes)), 1, BUDGET)
+            assert not outcome.refused
+            now = outcome.state
+        elif kind >= 2 and len(now.nodes) >= 819:
+            now = leave(now, [random.choice(sorted(now.nodes))])
+        elif len(now.nodes) <= 819:
+            claim = Claim(f"new{number:05}", f"s{random.randrange(3)}", "id")
+            outcome = join(now, [claim], BUDGET)
+            assert not outcome.refused
+            now = outcome.state
+    assert_sound(now)
+    routes = sum(len(merge(node.blocks)) for node in now.nodes.values())
+    assert routes <= 1.2 * len(now.nodes)

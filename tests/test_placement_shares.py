@@ -1,0 +1,109 @@
+"""Networks are divided among subnets: apart from each other, something spare, and to the end."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipam.model import Claim, Network, state
+from ipam.placement import join
+from ipam.prefix import Family, Prefix
+from ipam.shares import first_shares, further_share, spare
+from tests.address_checks import assert_disjoint, blocks_of
+from tests.counts import examples
+from tests.generators import families, small_networks
+
+V4, V6 = Family.IPV4, Family.IPV6
+
+
+def network(*cidrs: str, exclude: tuple[str, ...] = (), block: int = 26, node: int = 24) -> Network:
+    return Network(
+        "pods",
+        tuple(Prefix.parse(cidr) for cidr in cidrs),
+        block={V4: block, V6: 80},
+        node={V4: node, V6: 64},
+        exclude=tuple(Prefix.parse(prefix) for prefix in exclude),
+    )
+
+
+def texts(shares: dict[str, Prefix]) -> dict[str, str]:
+    return {subnet: str(prefix) for subnet, prefix in shares.items()}
+
+
+def test_a_network_is_split_by_a_power_of_two_that_leaves_something_spare() -> None:
+    pods = (network("100.64.0.0/10"),)
+    assert texts(first_shares(pods, V4, ["a"])) == {"a": "100.64.0.0/11"}
+    assert texts(first_shares(pods, V4, ["c", "a", "b"])) == {
+        "a": "100.64.0.0/12",
+        "b": "100.96.0.0/12",
+        "c": "100.80.0.0/12",
+    }
+    assert {p.length for p in first_shares(pods, V4, ["a", "b", "c", "d"]).values()} == {13}
+
+
+def test_families_are_divided_apart() -> None:
+    pods = (network("10.0.0.0/16", "fd00:0:0:ff00::/56"),)
+    now = join(state("test", pods), [Claim("n", "a", "id"), Claim("m", "b", "id")], {}).state
+    assert [str(prefix) for prefix in now.prefixes("a")] == ["10.0.0.0/18", "fd00:0:0:ff00::/58"]
+
+
+def test_later_subnets_and_full_ones_take_half_of_the_largest_spare_prefix() -> None:
+    pods = (network("100.64.0.0/10"),)
+    taken = list(first_shares(pods, V4, ["a", "b", "c"]).values())
+    for expected in ("100.112.0.0/13", "100.120.0.0/14", "100.124.0.0/15"):
+        share = further_share(pods, taken, V4)
+        assert str(share) == expected
+        assert share is not None
+        taken.append(share)
+
+
+def test_what_is_excluded_is_not_given_to_a_subnet() -> None:
+    pods = (network("10.0.0.0/16", exclude=("10.0.0.0/17",)),)
+    assert texts(first_shares(pods, V4, ["a"])) == {"a": "10.0.128.0/18"}
+    assert [str(prefix) for prefix in spare(pods, (), V4)] == ["10.0.128.0/17"]
+    assert spare((network("10.0.0.0/25", exclude=("10.0.0.64/26", "10.0.0.9/32")),), (), V4) == []
+
+
+def test_a_network_of_one_block_serves_one_subnet() -> None:
+    pods = (network("10.0.0.0/26"),)
+    batch = [Claim("n", "a", "id"), Claim("m", "b", "id"), Claim("o", "a", "id")]
+    outcome = join(state("test", pods), batch, {V4: 10})
+    assert set(outcome.state.nodes) == {"m"} or set(outcome.state.nodes) == {"n"}
+    assert len(outcome.refused) == 2
+    assert "no ipv4 block is left" in outcome.refused[0].reason
+
+
+def test_large_networks_with_small_blocks_and_small_ones_with_large_blocks() -> None:
+    for pods in (
+        network("10.0.0.0/8", block=28, node=24),
+        network("10.0.0.0/8", block=28, node=28),
+        network("10.0.0.7/32", block=32, node=32),
+        network("fd00::/48"),
+        network("fd00::/16"),
+    ):
+        outcome = join(state("test", (pods,)), [Claim("n", "a", "id")], dict.fromkeys(Family, 9))
+        assert not outcome.refused
+        assert len(outcome.state.blocks("n")) == 1
+
+
+@given(small_networks(), st.integers(0, 9), families())
+@settings(max_examples=examples(test=60, prove=5_000))
+def test_shares_are_apart_and_of_one_size_and_all_is_given_out_in_the_end(
+    networks: tuple[Network, ...], count: int, family: Family
+) -> None:
+    subnets = [f"s{number}" for number in range(count)]
+    first = first_shares(networks, family, subnets)
+    taken = list(first.values())
+    assert len({prefix.length for prefix in taken}) <= 1
+    while (share := further_share(networks, taken, family)) is not None:
+        taken.append(share)
+        assert len(taken) < 200
+    assert_disjoint(tuple(taken))
+    for network_ in networks:
+        for cidr in network_.cidrs:
+            if cidr.family is family:
+                for block in blocks_of(cidr, network_.block[family]):
+                    usable = not any(block.overlaps(e) for e in network_.exclude)
+                    assert not usable or any(prefix.contains(block) for prefix in taken)
+    if len(first) < count:
+        assert taken == list(first.values())
