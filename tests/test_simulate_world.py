@@ -110,13 +110,13 @@ def test_who_was_refused_is_named_and_not_there(change: Change) -> None:
     world = _after(tiny, ("x", Join("s0")))
     assert "x" not in world.nodes
     assert len(world.refused) == 1
-    assert world.refused[0].startswith("x (line 2): ")
-    assert "no ipv4 block is left" in world.refused[0]
+    assert world.refused[0].name == "x (line 2)"
+    assert "no ipv4 block is left" in world.refused[0].reason
     assert _after(world, ("x", change)) == world
 
 
 def test_growth_that_does_not_fit_is_named_and_nothing_grows() -> None:
     tiny = start([1], [table("t0", 8)], network((Family.IPV4,), 25), {})
     world = _after(tiny, ("s0n0", Grow(2)))
-    assert [text.split(":")[0] for text in world.refused] == ["s0n0 (line 2)"]
+    assert [problem.name for problem in world.refused] == ["s0n0 (line 2)"]
     assert replace(world, refused=()) == tiny

@@ -9,7 +9,7 @@ import click
 
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.options import cluster_option, documented, output_option
-from vpcrouter.cli.output import complain, counted, few, number, paint, write
+from vpcrouter.cli.output import counted, few, number, paint, write
 from vpcrouter.cli.report import say_view
 from vpcrouter.cli.source import cluster_path
 from vpcrouter.wire.dump import dump_json
@@ -45,11 +45,9 @@ def command(cluster_file: str | None, events: str, output: str) -> ExitCode:
     figures = result.figures
     write(dump_json(document(figures)) if output == "json" else _text(figures))
     complete = say_view(result.view)
-    for line in result.refused:
-        complain(line)
     if figures.violations:
         return ExitCode.BROKEN_PROMISE
-    return ExitCode.DONE if complete and not result.refused else ExitCode.UNSERVED
+    return ExitCode.DONE if complete else ExitCode.UNSERVED
 
 
 def _text(figures: Figures) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from math import isclose
 
@@ -17,7 +17,6 @@ from vpcrouter.reachability import (
     contradiction,
     violations,
 )
-from vpcrouter.traffic import Traffic
 
 _ROUNDING = 1e-9  # relative: sums of weights are not exact
 
@@ -108,20 +107,37 @@ def settled_violations(
     """
     if not snapshot.nodes:
         return ()
-    traffic = Traffic(snapshot)
+    ground = Ground.physical(snapshot)
     found: list[Violation] = []
     for table, settled, fresh in zip(snapshot.route_tables, plan.tables, least.tables, strict=True):
         found += violations(snapshot, table, table.entries, settled.unserved)
-        forwarding = traffic.table(table).forwarding
         for family in Family:
             unserved = {each.subnet for each in settled.unserved if each.family is family}
-            served = (
-                one.load
-                for one in forwarding
-                if one.family is family and one.node.subnet not in unserved
-            )
-            found += _too_much(family, max(served, default=0.0), settled, fresh, slack)
+            load = _largest_load(ground, table, family, unserved)
+            found += _too_much(family, load, settled, fresh, slack)
     return tuple(found)
+
+
+def _largest_load(
+    ground: Ground, table: RouteTable, family: Family, unserved: Collection[str]
+) -> float:
+    """The largest load that a table causes, but for subnets that it cannot serve."""
+    own = {s.id for s in ground.snapshot.subnets if s.route_table == table.id}
+    destinations = TableState(table.entries, table.foreign).destinations[family]
+    columns = ground.snapshot.blocks[family]
+    weights: dict[int, float] = {}
+    for tree in ground.trees[family]:
+        if tree.subnet in unserved:
+            continue
+        factor = table.own_subnet_weight if tree.subnet in own else 1.0
+        for span in destinations.spans(tree.prefix):
+            node = ground.node(destinations.hop(span))
+            if node is not None:
+                rows = ground.owners[family].rows(span.first, span.last)
+                others = sum(columns.weight[row] for row in rows if columns.node[row] != node)
+                weights[node] = weights.get(node, 0.0) + others * factor
+    nodes = ground.nodes
+    return max((weight / nodes[node].capacity for node, weight in weights.items()), default=0.0)
 
 
 def _too_much(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpcrouter.cluster import Cluster, View
@@ -15,14 +15,13 @@ from vpcrouter.simulate.world import World
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What came out: the figures, the cluster at its start, and whom events could not serve.
+    """What came out: the figures, and the cluster at its start.
 
-    ``refused`` are lines about nodes for whose joining or growth no addresses were left.
+    Among the view's problems are nodes for whose joining or growth no addresses were left.
     """
 
     figures: Figures
     view: View
-    refused: tuple[str, ...]
 
 
 def simulate(cluster_file: Path, events_file: Path) -> Simulation:
@@ -40,4 +39,5 @@ def simulate(cluster_file: Path, events_file: Path) -> Simulation:
     present = view.state.nodes.keys() & {node.name for node in view.snapshot.nodes}
     events = read_events(events_file, present, {subnet.id for subnet in view.snapshot.subnets})
     history = live(World.starting(view.state, view.snapshot), events, slack, plan)
-    return Simulation(figures(history), view, history.end.refused)
+    problems = (*view.problems, *history.end.refused)
+    return Simulation(figures(history), replace(view, problems=problems))

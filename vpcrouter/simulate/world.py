@@ -7,10 +7,14 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ipam.model import Claim, State
-from ipam.placement import grow, join, leave
+from ipam.placement import Refusal, grow, join, leave
 from ipam.prefix import Family, format_address
 from vpcrouter.model import Block, Node, RouteTable, Snapshot, Subnet, snapshot
+from vpcrouter.problems import Problem
 from vpcrouter.simulate.events import Event, Fail, Grow, Join, Leave, Load, Recover
+
+NOT_JOINED = "gets no addresses and stays out"
+NOT_GROWN = "gets no further blocks"
 
 # Addresses of nodes that join: from the ranges for benchmarks (RFC 2544) and documentation
 # (RFC 3849), so that nobody takes them for real ones.
@@ -36,7 +40,7 @@ class World:
     standing: tuple[Block, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
-    refused: tuple[str, ...] = ()
+    refused: tuple[Problem, ...] = ()
 
     @classmethod
     def starting(cls, state: State, cluster: Snapshot) -> World:
@@ -116,7 +120,7 @@ def _joined(world: World, event: Event, subnet: str) -> World:
         state=outcome.state,
         nodes={**world.nodes, **there},
         joins={**world.joins, event.node: count},
-        refused=(*world.refused, *(_refusal(event, r.reason) for r in outcome.refused)),
+        refused=(*world.refused, *(_refusal(event, NOT_JOINED, r) for r in outcome.refused)),
     )
 
 
@@ -131,7 +135,7 @@ def _left(world: World, name: str) -> World:
 
 def _grown(world: World, event: Event, blocks: int) -> World:
     outcome = grow(world.state, event.node, blocks, world.budget)
-    refused = tuple(_refusal(event, r.reason) for r in outcome.refused)
+    refused = tuple(_refusal(event, NOT_GROWN, r) for r in outcome.refused)
     return replace(world, state=outcome.state, refused=(*world.refused, *refused))
 
 
@@ -144,5 +148,6 @@ def _addresses(families: Sequence[Family], number: int) -> dict[Family, str]:
     return {family: format_address(family, _MADE_UP[family] + 1 + number) for family in families}
 
 
-def _refusal(event: Event, reason: str) -> str:
-    return f"{event.node} (line {event.line}): {reason}"
+def _refusal(event: Event, what: str, refusal: Refusal) -> Problem:
+    reason = refusal.reason.removeprefix(f"node {refusal.node}: ")
+    return Problem(f"{what}: {reason}", f"{event.node} (line {event.line})")
