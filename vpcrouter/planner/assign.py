@@ -70,7 +70,7 @@ class _Assignment:
         self.subnets = subnets
         self.preferred = preferred
         self.allowed = allowed
-        self.load = np.zeros(len(self.view.role))
+        self.load = problem.standing.copy()
         self.spoken_for = np.zeros(len(self.view.role), dtype=np.bool_)
         self.hops = np.full(len(layout.destinations), -1, dtype=np.int64)
 

@@ -68,7 +68,7 @@ class _Search:
         self.view = problem.view
         self.pieces = {prefix: _Piece(prefix, hop) for prefix, hop in entries.items()}
         self._spread(trie)
-        self.load = np.zeros(len(self.view.role))
+        self.load = problem.standing.copy()
         for piece in self.pieces.values():
             self.load[piece.hop] += self._cost(piece, piece.hop)
 

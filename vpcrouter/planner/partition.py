@@ -25,6 +25,7 @@ from vpcrouter.planner.arrays import Floats, Ints
 from vpcrouter.planner.trie import Trie
 
 _ROUNDING = 1e-12  # relative: keeps a relaxation one where large sums are subtracted
+_BELOW = 1e-9  # relative: sums of the same weights may differ by less
 _WIDTH = 16  # loads evaluated in one pass: wide enough to hide numpy's cost per call
 
 
@@ -143,7 +144,7 @@ def least_load(
 
 def _entries_below(trie: Trie, weights: Weights, load: float, floor: float) -> int:
     """The fewest entries for a load just below this one."""
-    below = max(floor, float(np.nextafter(load, -np.inf)))
+    below = max(floor, load * (1 - _BELOW))
     return int(count(trie, weights, np.array([below])).entries[0])
 
 

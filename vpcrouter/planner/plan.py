@@ -30,7 +30,7 @@ from vpcrouter.planner.direct import direct_entries
 from vpcrouter.planner.owners import owners
 from vpcrouter.planner.problem import FamilyView, NodeColumns, Problem, Tree, pose, table_weights
 from vpcrouter.planner.retain import retain
-from vpcrouter.planner.select import select
+from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
 from vpcrouter.planner.solve import Kind as How
 from vpcrouter.transition import transition
@@ -108,7 +108,8 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
     solved = settled = None
     if trees:
         room = budget - len(selection.kept) - len(fixed)
-        problem = pose(view, table, trees, weight, room, burden)
+        standing = _standing(view, table, weight, selection)
+        problem = pose(view, table, trees, weight, room, burden, standing)
         within = {p: n for p, n in present.items() if problem.tree_of(p) is not None}
         solved = solve(problem)
         settled = _settle(problem, solved, within, slack)
@@ -163,7 +164,8 @@ def _direct_only(
             trees_of.setdefault(tree.subnet, []).append(tree)
     present = _usable(_present(view, table)) if trees_of else {}
     for subnet, trees in trees_of.items():
-        problem = pose(view, table, trees, weight, budget, np.zeros(len(view.role)))
+        nothing = np.zeros(len(view.role))
+        problem = pose(view, table, trees, weight, budget, nothing, nothing)
         owned = owners(problem)
         if owned.count > budget:
             if owned.healthy:
@@ -215,7 +217,8 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPl
         entries = {prefix: index.get(name, -1) for prefix, name in interfaces.items()}
         entries.update(chosen.fixed)
         entries.update(plan_.as_entries() if plan_ else {})
-        whole = pose(view, table, view.trees, weight, 0, np.zeros(len(nodes)))
+        nothing = np.zeros(len(nodes))
+        whole = pose(view, table, view.trees, weight, 0, nothing, nothing)
         plan_ = judge(whole, entries)
     planned = tuple(
         PlannedEntry(
@@ -240,37 +243,48 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPl
     detour = float(plan_.others_weight.sum())
     known = plan_.hops >= 0
     node_load = sums(plan_.hops[known], plan_.entry_load[known], len(nodes))
-    standing = _standing_load(plan_, set(interfaces))
+    largest = float(node_load.max()) if len(node_load) else 0.0
     return _FamilyPlan(
         entries=planned,
-        proof=_proof(chosen.solved, standing, len(chosen.kept) + len(chosen.fixed)),
+        proof=_proof(chosen.solved, largest, len(chosen.kept) + len(chosen.fixed)),
         unserved=chosen.unserved,
         node_load=node_load,
-        max_load=float(node_load.max()) if len(node_load) else 0.0,
+        max_load=largest,
         detour_weight=detour,
         weight=float(weight.sum()),
     )
 
 
-def _standing_load(plan_: Assigned, kept: set[Prefix]) -> float:
-    """The largest load that entries which stay for unserved subnets put on a node."""
-    loads: dict[int, float] = {}
-    for prefix, hop, load in zip(
-        plan_.layout.destinations, plan_.hops.tolist(), plan_.entry_load, strict=True
-    ):
-        if prefix in kept and hop >= 0:
-            loads[hop] = loads.get(hop, 0.0) + float(load)
-    return max(loads.values(), default=0.0)
+def _standing(
+    view: FamilyView,
+    table: RouteTable,
+    weight: Floats,
+    selection: Selection,
+) -> Floats:
+    """The load that entries which stay for unserved subnets put on each node."""
+    nothing = np.zeros(len(view.role))
+    if not selection.kept:
+        return nothing
+    whole = pose(view, table, view.trees, weight, 0, nothing, nothing)
+    index = view.nodes.by_interface
+    entries = {entry.destination: index.get(entry.interface, -1) for entry in selection.kept}
+    entries.update({tree.prefix: -1 for tree in selection.trees})
+    stays = judge(whole, entries)
+    known = stays.hops >= 0
+    return sums(stays.hops[known], stays.entry_load[known], len(nothing))
 
 
-def _proof(solved: Solved | None, standing: float, others: int) -> Proof:
-    """The proof of a table: ``standing`` load and ``others`` entries are what nobody chose."""
+def _proof(solved: Solved | None, largest: float, others: int) -> Proof:
+    """The proof of a table with ``others`` entries that are not the solved problem's."""
     if solved is None:
-        return Proof(ProofStatus.OPTIMAL, standing, standing, None)
-    least = max(solved.best.load, standing)
-    bound = max(solved.lower_bound, standing)
-    less = solved.entries_for_less if solved.best.load > standing else None
+        return Proof(ProofStatus.OPTIMAL, largest, largest, None)
+    less = solved.entries_for_less
     if less is not None:
         less += others
-    status = ProofStatus.OPTIMAL if bound >= least else ProofStatus.BOUNDED
-    return Proof(status, least, bound, less)
+    proven = solved.lower_bound >= solved.best.load
+    return Proof(
+        ProofStatus.OPTIMAL if proven else ProofStatus.BOUNDED,
+        solved.best.load,
+        solved.lower_bound,
+        less,
+    )

@@ -158,8 +158,9 @@ class Problem:
 
     ``weight`` is per row in this table; ``scale`` per tree: the capacity that a load is divided by
     in bounds and searches (the largest of the subnet's forwarders; all have it where ``even``).
-    ``budget`` is what is left for these trees. ``burden`` is per node: its load in other tables,
-    to choose among equally good forwarders.
+    ``budget`` is what is left for these trees. Per node, ``burden`` is its load in other tables, to
+    choose among equally good forwarders, and ``standing`` its load in this one by entries that are
+    not the problem's to change.
     """
 
     view: FamilyView
@@ -170,6 +171,7 @@ class Problem:
     even: bool
     budget: int
     burden: Floats
+    standing: Floats
 
     def tree_of(self, prefix: Prefix) -> int | None:
         """The position of the tree that contains this prefix, or None."""
@@ -208,6 +210,7 @@ def pose(
     weight: Floats,
     budget: int,
     burden: Floats,
+    standing: Floats,
 ) -> Problem:
     """The problem of serving these trees with this many entries."""
     scale, even = [], True
@@ -215,4 +218,6 @@ def pose(
         capacities = view.capacity[view.crew.of_subnet(tree.subnet)]
         scale.append(float(capacities[0]) if len(capacities) else 1.0)
         even = even and (not len(capacities) or bool(capacities[0] == capacities[-1]))
-    return Problem(view, table, tuple(trees), weight, np.array(scale), even, budget, burden)
+    return Problem(
+        view, table, tuple(trees), weight, np.array(scale), even, budget, burden, standing
+    )

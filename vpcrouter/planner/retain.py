@@ -95,7 +95,7 @@ def _too_heavy(problem: Problem, plan: Assigned, allowed: float, exclusive: bool
     if exclusive:
         mixed: Ints = np.flatnonzero(plan.own_blocks < plan.layout.blocks)
         return mixed
-    per_node = sums(plan.hops, plan.entry_load, len(problem.view.role))
+    per_node = problem.standing + sums(plan.hops, plan.entry_load, len(problem.view.role))
     heavy: Ints = np.flatnonzero((per_node[plan.hops] > allowed) & (plan.entry_load > 0))
     return heavy
 

@@ -76,6 +76,7 @@ def judge(problem: Problem, entries: Mapping[Prefix, int]) -> Assigned:
     hops = np.array([entries[prefix] for prefix in layout.destinations], dtype=np.int64)
     share = shares(problem, layout, hops)
     per_entry, per_node = node_loads(problem, hops, share.others_weight)
+    per_node = per_node + problem.standing
     worst = float(per_node.max()) if len(per_node) else 0.0
     return Assigned(layout, hops, share.own_blocks, share.others_weight, per_entry, worst)
 
@@ -118,13 +119,14 @@ def solve(problem: Problem) -> Solved:
     if owned.count <= problem.budget:
         entries = direct_entries(problem, owned, problem.trees, {})
         if entries is not None and len(entries) <= problem.budget:
-            return Solved(judge(problem, entries), 0.0, None, Kind.DIRECT, owned, None)
+            return _without_load(problem, entries, Kind.DIRECT, owned)
     entries = weightless_entries(problem, owned, {})
     if entries is not None and len(entries) <= problem.budget:
-        return Solved(judge(problem, entries), 0.0, None, Kind.WEIGHTLESS, owned, None)
+        return _without_load(problem, entries, Kind.WEIGHTLESS, owned)
     ground = prepare(problem, owned, problem.budget)
     relaxed = least_load(ground.trie, ground.relaxed, problem.budget, ground.floor, ground.known)
-    bound = relaxed.load
+    standing = float(problem.standing.max())
+    bound = max(relaxed.load, standing)
     best = partitioned(problem, owned, ground, bound, {})
     if best is not None and best.load <= bound * (1 + _TOLERANCE):
         less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
@@ -134,6 +136,14 @@ def solve(problem: Problem) -> Solved:
         less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
         return Solved(best, best.load, less, Kind.SEARCH, owned, ground)
     return Solved(best, bound, None, Kind.SEARCH, owned, ground)
+
+
+def _without_load(
+    problem: Problem, entries: Mapping[Prefix, int], kind: Kind, owned: Owners
+) -> Solved:
+    """A plan that adds no load to what stands; nothing can be less."""
+    plan = judge(problem, entries)
+    return Solved(plan, plan.load, None, kind, owned, None)
 
 
 def near(
@@ -213,9 +223,9 @@ def _proven_less(
     problem: Problem, owned: Owners, ground: Ground, less: int | None, load: float
 ) -> int | None:
     """The fewest entries for a smaller load, where a plan with that number shows it."""
-    if less is None:
+    if less is None or load <= float(problem.standing.max()):
         return None
-    below = max(ground.floor, float(np.nextafter(load, -np.inf)))
+    below = max(ground.floor, load * (1 - _TOLERANCE))
     exact = int(count(ground.trie, ground.exact, np.array([below])).entries[0])
     if exact != less:
         return None
