@@ -70,7 +70,8 @@ class _Room:
         change = self._change
         delete = self.best_delete()
         if delete is not None and (change.room <= 0 or self._move(delete).idle):
-            self.step(delete)
+            cover = change.cover(delete)
+            self.step(cover if cover is not None and self._relieves(cover, delete) else delete)
             return True
         if delete is None and self._settle_cover():
             return True
@@ -110,6 +111,16 @@ class _Room:
     def step(self, destination: Prefix) -> None:
         """Make the step towards the target for this destination."""
         self._do(self._change.towards_target(destination))
+
+    def _relieves(self, cover: Prefix, delete: Prefix) -> bool:
+        """Whether what a delete lets fall is too much for the cover, but not for the target's."""
+        move = self._move(delete)
+        load = self._loads.of(move.taker) + move.burden
+        if cover not in self._change.replaces or load <= self._loads.peak:
+            return False
+        node = self._ground.node(self._change.target[cover])
+        pieces = self._loads.of_piece(cover, node) + self._loads.of_piece(delete, node)
+        return self._loads.of(node) + pieces < load and self._change.fall(cover) is None
 
     def _best_create(self) -> Prefix | None:
         """The safe create that relieves the most loaded node.
