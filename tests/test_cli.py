@@ -39,6 +39,8 @@ COMMANDS = [
     "verify",
     "simulate",
     "demo",
+    "aws",
+    "fabric",
     "completion",
 ]
 LOOKING = ["snapshot", "routes", "forwarders", "nodes", "blocks", "verify"]
@@ -262,7 +264,8 @@ def test_planning_imports_no_cloud_library(settled: Path) -> None:
 def test_help_imports_no_command() -> None:
     modules = imported("--help")
     assert not {name for name in modules if name.startswith("vpcrouter.")} - {
-        f"vpcrouter.cli{module}" for module in ("", ".process", ".app", ".exits", ".output")
+        f"vpcrouter.cli{module}"
+        for module in ("", ".process", ".app", ".exits", ".lazy", ".output")
     }
     assert not modules & {"numpy", "pydantic", "yaml", "rich"}
 

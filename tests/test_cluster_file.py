@@ -8,7 +8,7 @@ import pytest
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
-from vpcrouter.config import load_cluster
+from vpcrouter.config import AwsSource, FabricSettings, SimulatedSource, load_cluster
 
 MINIMAL = """\
 version: 1
@@ -58,12 +58,7 @@ def test_defaults_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert network.block == {Family.IPV4: 26, Family.IPV6: 80}
     assert network.node == {Family.IPV4: 24, Family.IPV6: 64}
     assert network.exclude == ()
-    assert cluster.fabric.describe == tmp_path / "aws.json"
-    assert (cluster.fabric.kind, cluster.fabric.quota, cluster.fabric.reserve) == (
-        "simulated",
-        None,
-        2,
-    )
+    assert cluster.fabric == FabricSettings(SimulatedSource(tmp_path / "aws.json"), None, 2)
     assert cluster.nodes == tmp_path / "nodes.json"
     assert (cluster.planning.slack, cluster.planning.own_subnet_weight) == (0.05, 1.0)
     assert (cluster.planning.weights, cluster.planning.capacity) == ("equal", "equal")
@@ -88,8 +83,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert pods.node == {Family.IPV4: 25, Family.IPV6: 64}
     assert pods.exclude == (Prefix.parse("100.64.0.0/16"),)
     assert more.cidrs == (Prefix.parse("10.128.0.0/9"),)
-    assert cluster.fabric.describe == Path("/data/aws.json")
-    assert (cluster.fabric.quota, cluster.fabric.reserve) == (2000, 0)
+    assert cluster.fabric == FabricSettings(SimulatedSource(Path("/data/aws.json")), 2000, 0)
     assert cluster.nodes == tmp_path / "sub" / "nodes.json"
     assert (cluster.planning.slack, cluster.planning.own_subnet_weight) == (0, 0.25)
     assert cluster.store == tmp_path / "state" / "prod.db"
@@ -101,8 +95,36 @@ def test_a_path_in_the_home_folder_is_found(
     monkeypatch.setenv("HOME", "/home/one")
     text = MINIMAL.replace("aws.json", "~/aws.json") + "store: ~/my.db\n"
     cluster = load_cluster(write(tmp_path, text))
-    assert cluster.fabric.describe == Path("/home/one/aws.json")
+    assert cluster.fabric.source == SimulatedSource(Path("/home/one/aws.json"))
     assert cluster.store == Path("/home/one/my.db")
+
+
+AWS = "{kind: aws, region: eu-central-1, vpc: vpc-0cafe}"
+SIMULATED = "{kind: simulated, describe: aws.json}"
+
+
+def test_a_vpc_of_aws_is_named_by_region_and_id(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace(SIMULATED, AWS))
+    source = AwsSource("eu-central-1", "vpc-0cafe", None)
+    assert load_cluster(path).fabric == FabricSettings(source, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vpc: vpc-0cafe", "vpc: subnet-1", r":4: fabric\.vpc: a VPC is named like"),
+        ("region: eu-central-1, ", "", r":4: fabric\.region: is missing"),
+        ("eu-central-1", "frankfurt", r":4: fabric\.region: a region is named like"),
+        ("kind: aws, ", "", r":4: fabric\.kind: is missing"),
+        ("cafe}", "cafe, endpoint: localhost}", r":4: fabric\.endpoint: an endpoint is a URL"),
+        ("cafe}", "cafe, describe: aws.json}", r"fabric\.describe: .* known are kind, region, vpc"),
+        ("cafe}", "cafe, reserved: 1}", r"fabric\.reserved: .* mean reserve\?"),
+    ],
+)
+def test_errors_about_aws_name_the_field(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write(tmp_path, MINIMAL.replace(SIMULATED, AWS.replace(old, new)))
+    with pytest.raises(BadInputError, match=message):
+        load_cluster(path)
 
 
 # Errors: the text that replaces a piece of FULL, and the line and message that it leads to.
@@ -134,7 +156,7 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "block family": ("ipv6: 72", "ipv5: 72", 6, r"unknown field: did you mean ipv[46]\?"),
     "node below block": ("ipv4: 25", "ipv4: 28", 7, r"node\.ipv4: .* must hold its block \(/27\)"),
     "too many blocks": ("ipv4: 25", "ipv4: 10", 7, r"node\.ipv4: .* too many blocks"),
-    "kind": ("kind: simulated", "kind: aws", 14, r"fabric\.kind: should be 'simulated'"),
+    "kind": ("kind: simulated", "kind: gcp", 14, r"fabric\.kind: should be 'simulated' or 'aws'"),
     "quota": ("quota: 2000", "quota: -1", 16, r"fabric\.quota: should be greater than or equal"),
     "quota float": ("quota: 2000", "quota: 50.5", 16, r"fabric\.quota: should be a valid integer"),
     "reserve": ("reserve: 0", "reserve: -2", 17, r"fabric\.reserve"),
@@ -176,8 +198,8 @@ def test_an_excluded_prefix_of_another_family_is_refused(tmp_path: Path) -> None
 
 
 def test_the_first_of_several_errors_is_told_with_their_number(tmp_path: Path) -> None:
-    text = FULL.replace("quota: 2000", "quota: -1").replace("kind: simulated", "kind: x")
-    with pytest.raises(BadInputError, match=r":14: fabric\.kind: .*\(and 1 more\)"):
+    text = FULL.replace("reserve: 0", "reserve: -1").replace("quota: 2000", "quota: -1")
+    with pytest.raises(BadInputError, match=r":16: fabric\.quota: .*\(and 1 more\)"):
         load_cluster(write(tmp_path, text))
 
 

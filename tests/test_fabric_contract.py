@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ipam.prefix import Family, Prefix
-from tests.vpcs import COUNTED_IPV4, COUNTED_IPV6, QUOTA, observe, vpc_document
+from tests.aws import served
+from tests.vpcs import COUNTED_IPV4, COUNTED_IPV6, QUOTA, observe, vpc_document, write_document
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.port import (
     Clock,
@@ -68,15 +70,23 @@ def _in_file(folder: Path) -> Rig:
     return Rig(SimulatedFabric(vpc, NoFaults()), clock)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], Rig]] = {
-    "simulated in memory": _in_memory,
-    "simulated in a file": _in_file,
+@contextmanager
+def _over_http(folder: Path) -> Iterator[Rig]:
+    with served(write_document(folder, vpc_document())) as aws:
+        yield Rig(aws.fabric(), aws.clock)
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
+    "simulated in memory": lambda folder: nullcontext(_in_memory(folder)),
+    "simulated in a file": lambda folder: nullcontext(_in_file(folder)),
+    "AWS, served": _over_http,
 }
 
 
 @pytest.fixture(params=list(IMPLEMENTATIONS))
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    return IMPLEMENTATIONS[request.param](tmp_path)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    with IMPLEMENTATIONS[request.param](tmp_path) as built:
+        yield built
 
 
 def create(destination: Prefix, interface: str) -> Step:
@@ -237,3 +247,19 @@ def test_too_many_calls_are_throttled_and_say_when_to_go_on(rig: Rig) -> None:
         send_many()
     rig.clock.sleep(caught.value.after)
     send()
+
+
+def test_the_source_destination_check_is_switched_and_shows(rig: Rig) -> None:
+    def checked() -> dict[str, bool]:
+        return {i.id: i.source_dest_check for i in rig.fabric.read().interfaces}
+
+    before = checked()
+    for on in (False, True):
+        for _ in range(2):
+            rig.fabric.set_source_dest_check("eni-a1", on=on)
+        assert checked() == {**before, "eni-a1": on}
+
+
+def test_the_check_of_an_interface_that_is_not_there_is_refused(rig: Rig) -> None:
+    with pytest.raises(RefusedError, match=r"InvalidNetworkInterfaceID\.NotFound"):
+        rig.fabric.set_source_dest_check("eni-none", on=False)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
 from tests.vpcs import Document, observe, vpc_document
+from vpcrouter.fabric.bucket import TokenBucket
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.codes import Call, Code, Ec2Error, fabric_error
 from vpcrouter.fabric.port import (
@@ -32,7 +33,7 @@ from vpcrouter.fabric.port import (
     UnknownOutcomeError,
 )
 from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
-from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc, TokenBucket
+from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
 from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage
 from vpcrouter.model import Action, Step
 

@@ -57,6 +57,7 @@ def test_every_import_goes_in_an_allowed_direction() -> None:
         ("vpcrouter/model.py", "import time", "what decides has no clock"),
         ("ipam/prefix.py", "from random import random", "what decides has no clock"),
         ("vpcrouter/model.py", "import numpy", "only planning computes with numpy"),
+        ("vpcrouter/cluster.py", "import boto3", "only the AWS fabric knows the SDK"),
         ("ipam/space.py", "import ipam.model", "ipam is built in layers"),
         ("vpcrouter/model.py", "import vpcrouter.traffic", "vpcrouter is built in layers"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from ipam.store.memory import MemoryStore
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tables
-from vpcrouter.config import ClusterFile, load_cluster
-from vpcrouter.fabric.clock import SimulatedClock
+from vpcrouter.config import AwsSource, ClusterFile, SimulatedSource, load_cluster
+from vpcrouter.fabric.clock import SimulatedClock, SystemClock
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import Clock, Fabric, Observation
 from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
@@ -66,24 +66,40 @@ class Cluster:
     def open(cls, path: Path) -> Cluster:
         """The cluster of a file. Reads only; neither store nor tables are made before a change.
 
-        Raises BadInputError where a file is none, UnavailableError where one cannot be read.
+        Raises BadInputError where a file is none, UnavailableError where one, or the cloud,
+        cannot be read.
         """
         file = load_cluster(path)
-        return cls._build(file, SqliteStore(file.store), lambda vpc: _tables(file.store, vpc))
+        source = file.fabric.source
+        store = SqliteStore(file.store)
+        if isinstance(source, SimulatedSource):
+            described = read_describe(source.describe, file.fabric.quota)
+            return cls._simulated(file, store, described, _tables(file.store, described.vpc))
+        fabric, clock = _aws(source, file.fabric.quota)
+        _check_networks(file.path, file.networks, fabric.read())
+        return cls(file, store, fabric, clock)
 
     @classmethod
     def imagine(cls, path: Path) -> Cluster:
-        """The cluster of a file as it would start, in memory: without its store and its tables."""
-        return cls._build(load_cluster(path), MemoryStore(), lambda _: MemoryStorage())
+        """The cluster of a file as it would start, in memory: without its store and its tables.
+
+        What is in the cloud is read once and simulated from then on.
+        """
+        file = load_cluster(path)
+        source = file.fabric.source
+        if isinstance(source, SimulatedSource):
+            described = read_describe(source.describe, file.fabric.quota)
+        else:
+            described = _aws(source, file.fabric.quota)[0].read()
+        return cls._simulated(file, MemoryStore(), described, MemoryStorage())
 
     @classmethod
-    def _build(
-        cls, file: ClusterFile, store: Store, storage: Callable[[str], TableStorage]
+    def _simulated(
+        cls, file: ClusterFile, store: Store, described: Observation, storage: TableStorage
     ) -> Cluster:
-        described = read_describe(file.fabric.describe, file.fabric.quota)
         _check_networks(file.path, file.networks, described)
         clock = SimulatedClock()
-        vpc = SimulatedVpc(described, storage(described.vpc), clock, Behaviour())
+        vpc = SimulatedVpc(described, storage, clock, Behaviour())
         return cls(file, store, SimulatedFabric(vpc, NoFaults()), clock)
 
     def present(self) -> View:
@@ -169,6 +185,14 @@ class _Seen:
     state: State
     records: Mapping[tuple[str, Prefix], RouteRecord]
     membership: Membership
+
+
+def _aws(source: AwsSource, quota: int | None) -> tuple[Fabric, Clock]:
+    """A VPC in the cloud, in real time. The SDK takes half a second to import."""
+    from vpcrouter.fabric.aws.fabric import open_aws
+
+    clock = SystemClock()
+    return open_aws(source.region, source.vpc, source.endpoint, quota, clock), clock
 
 
 def _tables(store: Path, vpc: str) -> FileStorage:

@@ -21,16 +21,31 @@ MAX_BLOCK_BITS = 16
 
 @dataclass(frozen=True, slots=True)
 class FabricSettings:
-    """What stands behind the fabric's port.
+    """What stands behind the fabric's port: ``source`` says what kind, and where to find it.
 
-    ``describe`` is a file of EC2 ``describe`` output; ``quota`` (entries per table and family)
-    overrides what it says; ``reserve`` entries of each table and family are left free.
+    ``quota`` (entries per table and family) is what the operator says about it; ``reserve``
+    entries of each table and family are left free.
     """
 
-    kind: str
-    describe: Path
+    source: SimulatedSource | AwsSource
     quota: int | None
     reserve: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSource:
+    """A simulated VPC that starts from ``describe``, a file of EC2 ``describe`` output."""
+
+    describe: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSource:
+    """A VPC of AWS; ``endpoint`` is the URL of another than the region's own, None: that one."""
+
+    region: str
+    vpc: str
+    endpoint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,7 @@ def load_cluster(path: Path) -> ClusterFile:
         cluster=model.cluster,
         networks=_networks(document, model.networks),
         fabric=FabricSettings(
-            kind=model.fabric.kind,
-            describe=folder / Path(model.fabric.describe).expanduser(),
+            source=_source(model.fabric, folder),
             quota=model.fabric.quota,
             reserve=model.fabric.reserve,
         ),
@@ -95,6 +109,12 @@ def load_cluster(path: Path) -> ClusterFile:
     )
 
 
+def _source(fabric: _SimulatedFabric | _AwsFabric, folder: Path) -> SimulatedSource | AwsSource:
+    if isinstance(fabric, _SimulatedFabric):
+        return SimulatedSource(folder / Path(fabric.describe).expanduser())
+    return AwsSource(fabric.region, fabric.vpc, fabric.endpoint)
+
+
 def _default_store(cluster: str) -> Path:
     """A SQLite file under the user's state directory (XDG base directory specification)."""
     state = os.environ.get("XDG_STATE_HOME", "")
@@ -107,6 +127,15 @@ def _default_store(cluster: str) -> Path:
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _Name = Annotated[str, Field(pattern=_NAME, max_length=63)]
+_REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
+_VPC = r"^vpc-[0-9a-z]+$"
+_URL = r"^https?://[^/\s]+/?$"
+_SHAPES = {
+    _NAME: "a name has letters, digits, '.', '_' and '-' only, and starts with no sign",
+    _REGION: "a region is named like eu-central-1",
+    _VPC: "a VPC is named like vpc-0123456789abcdef0",
+    _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
+}
 _PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
@@ -132,9 +161,18 @@ class _Network(_Strict):
     exclude: list[str] = []
 
 
-class _Fabric(_Strict):
+class _SimulatedFabric(_Strict):
     kind: Literal["simulated"]
     describe: _PathText
+    quota: int | None = Field(None, ge=0, le=1_000_000)
+    reserve: int = Field(2, ge=0, le=1_000_000)
+
+
+class _AwsFabric(_Strict):
+    kind: Literal["aws"]
+    region: str = Field(pattern=_REGION)
+    vpc: str = Field(pattern=_VPC)
+    endpoint: str | None = Field(None, pattern=_URL)
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
 
@@ -154,7 +192,7 @@ class _Cluster(_Strict):
     version: Literal[1]
     cluster: _Name
     networks: list[_Network] = Field(min_length=1)
-    fabric: _Fabric
+    fabric: Annotated[_SimulatedFabric | _AwsFabric, Field(discriminator="kind")]
     nodes: _Nodes
     planning: _Planning = _Planning()
     store: _PathText | None = None
@@ -162,21 +200,31 @@ class _Cluster(_Strict):
 
 def _first_error(document: Document, errors: list[ErrorDetails]) -> BadInputError:
     """The error that stands first in the file, and how many others there are."""
-    errors = sorted(errors, key=lambda error: document.line(error["loc"]))
+    errors = sorted(errors, key=lambda error: document.line(_place(error)))
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return document.error(errors[0]["loc"], _message(errors[0]) + more)
+    return document.error(_place(errors[0]), _message(errors[0]) + more)
+
+
+def _place(error: ErrorDetails) -> Where:
+    """Where it is in the file; pydantic puts the kind of a fabric into the path as well."""
+    where = error["loc"]
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return (*where, "kind")
+    return (where[0], *where[2:]) if where[:1] == ("fabric",) and len(where) > 1 else where
 
 
 def _message(error: ErrorDetails) -> str:
-    if error["type"] == "missing":
+    if error["type"] in ("missing", "union_tag_not_found"):
         return "is missing"
+    if error["type"] == "union_tag_invalid":
+        return f"should be {error['ctx']['expected_tags'].replace(', ', ' or ')}"
     if error["type"] == "extra_forbidden":
         known = _fields_beside(error["loc"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         return f"unknown field: {hint}"
-    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == _NAME:
-        return "a name has letters, digits, '.', '_' and '-' only, and starts with no sign"
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] in _SHAPES:
+        return _SHAPES[error["ctx"]["pattern"]]
     if error["type"] in ("model_type", "dict_type"):
         return "should be a mapping of fields to values"
     message = error["msg"].replace("Input should", "should", 1)
@@ -187,14 +235,15 @@ def _fields_beside(where: Where) -> list[str]:
     model: type[BaseModel] = _Cluster
     inner: dict[str, type[BaseModel]] = {
         "networks": _Network,
-        "fabric": _Fabric,
+        "simulated": _SimulatedFabric,
+        "aws": _AwsFabric,
         "nodes": _Nodes,
         "planning": _Planning,
         "block": _BlockLengths,
         "node": _NodeLengths,
     }
     for part in where[:-1]:
-        model = inner[part] if isinstance(part, str) else model
+        model = inner.get(part, model) if isinstance(part, str) else model
     return list(model.model_fields)
 
 

@@ -19,10 +19,11 @@ _SHOWN = 60
 class JsonObject:
     """An object of a file, which knows where it stands (``RouteTables[3].Routes[0]``).
 
+    ``file`` may also be the name of whoever answered with it.
     Every accessor raises BadInputError where the field has another type. Null counts as absent.
     """
 
-    file: Path
+    file: Path | str
     where: str
     fields: dict[str, object]
 

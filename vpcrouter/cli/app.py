@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from vpcrouter.cli.lazy import LazyGroup
 
 PROGRAM = "vpcrouter"
 
@@ -21,6 +21,8 @@ _COMMANDS = {
     "verify": ("verify", "Check the present route tables against the promises."),
     "simulate": ("simulate", "Replay events against a simulated cluster and measure."),
     "demo": ("demo", "Plan, apply and fail over 1,500 nodes under a quota of 50."),
+    "aws": ("aws", "Look at a VPC of AWS: quotas, permissions, what is there."),
+    "fabric": ("fabric", "Serve a simulated VPC as EC2, to try things on."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
@@ -37,26 +39,6 @@ Exit codes: 0 done, 1 internal error, 2 usage or bad input, 3 something cannot b
 """
 
 
-class _Commands(click.Group):
-    """A group that knows its commands' names without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _ = _COMMANDS[cmd_name]
-        command = import_module(f"vpcrouter.cli.{module}").command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"vpcrouter.cli.{module}.command is no command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
@@ -66,19 +48,19 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     context.exit()
 
 
-@click.group(
-    cls=_Commands,
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+app = LazyGroup(
+    _COMMANDS,
+    "app",
+    "Routed pod addresses for large clusters, in no more VPC routes than the quota takes.",
+    _EPILOG,
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_version,
-    help="Print the version and exit.",
+app.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Print the version and exit.",
+    )
 )
-def app() -> None:
-    """Routed pod addresses for large clusters, in no more VPC routes than the quota takes."""

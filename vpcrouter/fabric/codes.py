@@ -20,11 +20,12 @@ _RETRY_SECONDS = 5.0
 
 
 class Call(StrEnum):
-    """The calls that change a route table."""
+    """The calls that change something."""
 
     CREATE = "CreateRoute"
     REPLACE = "ReplaceRoute"
     DELETE = "DeleteRoute"
+    MODIFY_INTERFACE = "ModifyNetworkInterfaceAttribute"
 
 
 class Code(StrEnum):
@@ -40,9 +41,12 @@ class Code(StrEnum):
     INCORRECT_STATE = "IncorrectState"
     REQUEST_LIMIT = "RequestLimitExceeded"
     THROTTLING = "Throttling"
+    THROTTLING_TOO = "ThrottlingException"
+    TOO_MANY_REQUESTS = "TooManyRequestsException"
     UNAVAILABLE = "Unavailable"
     SERVICE_UNAVAILABLE = "ServiceUnavailable"
     INTERNAL_ERROR = "InternalError"
+    UNAUTHORIZED = "UnauthorizedOperation"
 
 
 class Ec2Error(Exception):
@@ -57,7 +61,12 @@ class Ec2Error(Exception):
 
 _OUTDATED = (Code.ROUTE_EXISTS, Code.ROUTE_NOT_FOUND)
 _TABLE_GONE = (Code.TABLE_NOT_FOUND, Code.TABLE_NOT_FOUND_TOO)
-_THROTTLED = (Code.REQUEST_LIMIT, Code.THROTTLING)
+_THROTTLED = (
+    Code.REQUEST_LIMIT,
+    Code.THROTTLING,
+    Code.THROTTLING_TOO,
+    Code.TOO_MANY_REQUESTS,
+)
 _DOWN = (Code.UNAVAILABLE, Code.SERVICE_UNAVAILABLE)
 
 

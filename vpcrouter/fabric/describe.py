@@ -57,7 +57,11 @@ def read_describe(path: Path, quota: int | None) -> Observation:
 
     Raises BadInputError, in one line, where the file is none or contradicts itself.
     """
-    file = read_json(path, _WHAT)
+    return parse_describe(read_json(path, _WHAT), quota)
+
+
+def parse_describe(file: JsonObject, quota: int | None) -> Observation:
+    """The VPC in what a file, or the calls themselves, said. Raises BadInputError likewise."""
     for key in ("NextToken", "nextToken"):
         if file.optional_text(key) is not None:
             raise file.error(f"holds one page of several ({key}): describe without paging")
@@ -76,6 +80,11 @@ def read_describe(path: Path, quota: int | None) -> Observation:
         quota=applied,
         warnings=warnings,
     )
+
+
+def parse_tables(file: JsonObject) -> tuple[Table, ...]:
+    """The tables alone: of RouteTables and PrefixLists. Raises BadInputError."""
+    return _tables(file.children("RouteTables"), parse_prefix_lists(file))
 
 
 def _of_vpc(file: JsonObject, key: str, vpc: JsonObject) -> list[JsonObject]:

@@ -135,7 +135,8 @@ class Observation:
     """A VPC as it was read once; may lag behind what was changed.
 
     ``local`` are its own CIDRs, ``quota`` the entries that each table takes per family.
-    ``instances`` has only those that were reported. ``warnings`` say what had to be assumed.
+    ``instances`` has only those that were reported. ``warnings`` say what had to be assumed,
+    ``quota_source`` where the quota is from ("applied to the account").
     """
 
     vpc: str
@@ -146,6 +147,7 @@ class Observation:
     instances: Mapping[str, InstanceState]
     quota: Mapping[Family, int]
     warnings: tuple[str, ...] = ()
+    quota_source: str = ""
 
 
 class Fabric(Protocol):
@@ -164,6 +166,13 @@ class Fabric(Protocol):
         A replace or delete is made only where the row's next hop is the step's
         ``previous_interface`` (a replace whose row has the wanted next hop is done already);
         rows to anything but a network interface are never touched. Raises a FabricError.
+        """
+        ...
+
+    def set_source_dest_check(self, interface: str, *, on: bool) -> None:
+        """Let the cloud drop what is sent by or to others than this interface, or not.
+
+        Returns only once it is known to have happened. Raises a FabricError.
         """
         ...
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from vpcrouter.fabric.codes import Call, Ec2Error, fabric_error
-from vpcrouter.fabric.port import Observation, OutdatedError
+from vpcrouter.fabric.guard import is_done
+from vpcrouter.fabric.port import Observation
 from vpcrouter.fabric.simulated_vpc import SimulatedVpc
 from vpcrouter.model import Action, Step
 
@@ -56,27 +57,16 @@ class SimulatedFabric:
     def apply(self, table: str, step: Step) -> None:
         """Make one change."""
         self._faults.before(table, step)
-        if not self._is_done(table, step):
+        if not is_done(table, step, self._vpc.row(table, step.destination)):
             self._send(table, step)
         self._faults.after(table, step)
 
-    def _is_done(self, table: str, step: Step) -> bool:
-        """Whether the row is as wanted. Raises OutdatedError where it is not the step's to change.
-
-        EC2 itself replaces and deletes whatever stands there.
-        """
-        if step.action is Action.CREATE:
-            return False
-        row = self._vpc.row(table, step.destination)
-        if row is None or (row.to_interface and row.target == step.previous_interface):
-            return False
-        if step.action is Action.REPLACE and row.to_interface and row.target == step.interface:
-            return True
-        raise OutdatedError(
-            "",
-            f"{table} {step.destination}: leads to {row.target}, not to {step.previous_interface} "
-            f"as was assumed: not touched",
-        )
+    def set_source_dest_check(self, interface: str, *, on: bool) -> None:
+        """Switch the check of an interface."""
+        try:
+            self._vpc.modify_source_dest_check(interface, on=on)
+        except Ec2Error as error:
+            raise fabric_error(Call.MODIFY_INTERFACE, interface, error) from error
 
     def _send(self, table: str, step: Step) -> None:
         cidr = str(step.destination)

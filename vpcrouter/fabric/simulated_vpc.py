@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.bucket import TokenBucket
 from vpcrouter.fabric.codes import Call, Code, Ec2Error
 from vpcrouter.fabric.port import (
     Clock,
@@ -39,26 +40,6 @@ class Behaviour:
     blackhole_after: float = 60.0
     bucket: int = 50
     refill: float = 5.0
-
-
-class TokenBucket:
-    """Lets through ``size`` calls at once and ``refill`` a second in the long run."""
-
-    def __init__(self, size: int, refill: float, now: float) -> None:
-        self._size = size
-        self._refill = refill
-        self._tokens = float(size)
-        self._at = now
-
-    def take(self, now: float) -> float:
-        """Take a token: 0, or the seconds until there is one, and none was taken."""
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._refill)
-        self._at = now
-        # Sums of fractions of seconds fall short of the token that they stand for by a hair.
-        if self._tokens >= 1 - 1e-6:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / self._refill
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +158,13 @@ class SimulatedVpc:
                 raise Ec2Error(Code.INVALID_PARAMETER, f"cannot remove local route {destination}")
             self._commit(changes, table, destination, None)
 
+    def modify_source_dest_check(self, interface: str, *, on: bool) -> None:
+        """EC2's ModifyNetworkInterfaceAttribute, of this one attribute; raises Ec2Error."""
+        self._throttle(Call.MODIFY_INTERFACE)
+        self._interfaces[interface] = replace(
+            self._existing_interface(interface), source_dest_check=on
+        )
+
     # What happens to the cloud by itself, or by others.
 
     def put_interface(self, interface: NetworkInterface) -> None:
@@ -275,13 +263,16 @@ class SimulatedVpc:
             raise Ec2Error(Code.TABLE_NOT_FOUND, f"The routeTable ID '{table}' does not exist")
         return self._rows(table, changes)
 
-    def _check_interface(self, name: str) -> None:
+    def _existing_interface(self, name: str) -> NetworkInterface:
         interface = self._interfaces.get(name)
         if interface is None:
             raise Ec2Error(
                 Code.INTERFACE_NOT_FOUND, f"The networkInterface ID '{name}' does not exist"
             )
-        if not interface.settled:
+        return interface
+
+    def _check_interface(self, name: str) -> None:
+        if not self._existing_interface(name).settled:
             raise Ec2Error(Code.INCORRECT_STATE, f"{name} is being attached or detached")
 
     def _check_destination(self, destination: Prefix) -> None:

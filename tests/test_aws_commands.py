@@ -1,0 +1,132 @@
+"""A cluster of AWS on the command line, with the served account behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.aws import CREDENTIALS, Served, served, session
+from tests.commands import Runner, is_one_line, run_as_process
+from tests.test_cluster import NAMES, write
+from tests.vpcs import QUOTA, vpc_document, write_document
+from vpcrouter.fabric.aws.clients import Clients
+from vpcrouter.fabric.aws.policy import INTERFACES, LOOKING, ROUTING
+from vpcrouter.fabric.codes import Ec2Error
+
+CLUSTER = """\
+version: 1
+cluster: test
+networks: [{{name: pods, cidrs: [100.64.0.0/16]}}]
+fabric: {{kind: aws, region: eu-central-1, vpc: vpc-1, endpoint: "{url}", reserve: 1}}
+nodes: {{kubernetes: nodes.json}}
+store: state/test.db
+"""
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(capsys)
+
+
+@pytest.fixture
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with served(write_document(tmp_path, vpc_document(), "account.json")) as started:
+        # Every command builds its clients anew, from megabytes of API descriptions.
+        monkeypatch.setattr(
+            "vpcrouter.fabric.aws.fabric.connect",
+            lambda region, endpoint: Clients(session(), region, endpoint),
+        )
+        yield started
+
+
+@pytest.fixture
+def cluster(aws: Served, tmp_path: Path) -> Path:
+    return write(tmp_path, NAMES, CLUSTER.format(url=aws.url))
+
+
+def test_a_cluster_is_planned_applied_and_verified(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    assert command("plan", "--exit-code", "-f", cluster).code == 10
+    assert command("apply", "--yes", "-f", cluster).code == 0
+    for table in aws.account.vpc.describe().tables:
+        assert any(str(row.destination).startswith("100.64.") for row in table.rows)
+    assert command("plan", "--exit-code", "-f", cluster).code == 0
+    assert command("verify", "-f", cluster).code == 0
+    assert not [name for name in aws.disturbed.calls if name not in actions()]
+
+
+def test_the_quota_is_shown_with_who_has_which_part_of_it(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    command("apply", "--yes", "-f", cluster)
+    ended = command("aws", "quota", "-f", cluster, "-o", "json")
+    assert ended.code == 0
+    document = json.loads(ended.out)
+    first = document["tables"][0]
+    ours = QUOTA - 1 - 1 - 2 - first["reserve"] - first["free"]
+    assert ours > 0
+    assert (first["id"], first["family"], first["quota"]) == ("rtb-a", "ipv4", QUOTA)
+    assert (first["local"], first["prefix_lists"], first["others"]) == (1, 1, 2)
+    assert (first["ours"], first["reserve"]) == (ours, 1)
+    assert "Service Quotas" in document["quota_source"]
+    shown = command("aws", "quota", "-f", cluster)
+    assert shown.out.startswith("TABLE  FAMILY  QUOTA  OURS")
+    aws.disturbed.always["GetServiceQuota"] = Ec2Error("AccessDeniedException", "no")
+    assumed = command("aws", "quota", "-f", cluster)
+    assert assumed.code == 0
+    assert is_one_line(assumed.err)
+    assert "servicequotas:GetServiceQuota" in assumed.err
+
+
+def actions() -> set[str]:
+    return {action.partition(":")[2] for action in (*LOOKING, *ROUTING, *INTERFACES)}
+
+
+def test_credentials_come_from_the_usual_chain(aws: Served, cluster: Path) -> None:
+    done = run_as_process("routes", "-f", cluster, environment=CREDENTIALS)
+    assert (done.code, done.err) == (0, "")
+    without = {**CREDENTIALS, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    started = aws.disturbed.calls.copy()
+    done = run_as_process("routes", "-f", cluster, environment=without)
+    assert (done.code, done.out) == (5, "")
+    assert is_one_line(done.err)
+    assert "credentials" in done.err
+    assert aws.disturbed.calls == started
+
+
+def test_the_policy_allows_changes_in_the_vpc_only(command: Runner, cluster: Path) -> None:
+    everything = command("aws", "iam-policy", "-f", cluster)
+    assert everything.code == 0
+    look, routes, interfaces = json.loads(everything.out)["Statement"]
+    assert look["Resource"] == "*"
+    assert not [
+        a for a in look["Action"] if not a.partition(":")[2].startswith(("Describe", "Get"))
+    ]
+    for statement in (routes, interfaces):
+        vpc = "arn:aws:ec2:eu-central-1:*:vpc/vpc-1"
+        assert statement["Condition"] == {"ArnLike": {"ec2:Vpc": vpc}}
+    tables = command("aws", "iam-policy", "-f", cluster, "--account", "1", "--table", "rtb-a")
+    statement = json.loads(tables.out)["Statement"][1]
+    assert statement["Resource"] == ["arn:aws:ec2:eu-central-1:1:route-table/rtb-a"]
+
+
+def test_the_policy_of_a_simulated_cluster_is_refused(command: Runner, tmp_path: Path) -> None:
+    ended = command("aws", "iam-policy", "-f", write(tmp_path, NAMES))
+    assert (ended.code, ended.out) == (2, "")
+    assert is_one_line(ended.err)
+
+
+def test_without_the_cloud_commands_end_with_5_and_change_nothing(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    denied = Ec2Error("UnauthorizedOperation", "You are not authorized to perform this operation.")
+    aws.disturbed.always["DescribeRouteTables"] = denied
+    for name in ("plan", "routes", "verify"):
+        ended = command(name, "-f", cluster)
+        assert (ended.code, ended.out) == (5, "")
+        assert is_one_line(ended.err)
+        assert "ec2:DescribeRouteTables" in ended.err

@@ -1,0 +1,17 @@
+"""``vpcrouter aws``: what concerns AWS alone."""
+
+from __future__ import annotations
+
+from vpcrouter.cli.lazy import LazyGroup
+
+command = LazyGroup(
+    {
+        "quota": ("aws_quota", "Show how many entries each route table takes, and who has them."),
+        "iam-policy": ("aws_iam_policy", "Print the IAM policy that vpcrouter needs."),
+    },
+    "aws",
+    "Look at a VPC of AWS: quotas, permissions, what is there.",
+    "\b\nExamples:\n"
+    "  vpcrouter aws quota -f cluster.yaml\n"
+    "  vpcrouter aws iam-policy -f cluster.yaml\n",
+)

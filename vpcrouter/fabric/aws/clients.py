@@ -1,0 +1,139 @@
+"""boto3's clients, and what their exceptions mean.
+
+botocore's own retries are off: they know neither which calls may be repeated nor any deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    HTTPClientError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from botocore.exceptions import ConnectTimeoutError as BotoConnectTimeoutError
+from botocore.exceptions import EndpointConnectionError as BotoEndpointError
+from botocore.parsers import ResponseParserError
+
+from ipam.errors import BadInputError
+from vpcrouter.fabric.codes import Code, Ec2Error
+
+CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "OptInRequired",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+DENIED = frozenset({Code.UNAUTHORIZED.value, "AccessDenied", "AccessDeniedException"})
+
+# Answered with a 5xx status, yet certainly without effect.
+_WITHOUT_EFFECT = frozenset(
+    {
+        Code.REQUEST_LIMIT.value,
+        Code.THROTTLING.value,
+        Code.THROTTLING_TOO.value,
+        Code.UNAVAILABLE.value,
+        Code.SERVICE_UNAVAILABLE.value,
+    }
+)
+# What EC2 appends for administrators to decode: kilobytes in one word.
+_ENCODED = "Encoded authorization failure message"
+
+
+class NotSentError(Exception):
+    """The request has not reached AWS, or could not be made: it has had no effect."""
+
+
+class NotPossibleError(NotSentError):
+    """The request could not be made, and cannot be later: there are no credentials, for example."""
+
+
+class LostAnswerError(Exception):
+    """No answer that says anything: the request may have had its effect."""
+
+
+class Clients:
+    """EC2 and Service Quotas in one region, with the usual chain of credentials."""
+
+    def __init__(self, session: boto3.Session, region: str, endpoint: str | None) -> None:
+        config = Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=30,
+            user_agent_extra="vpcrouter",
+        )
+        with _built():
+            self.ec2 = session.client(
+                "ec2", region_name=region, endpoint_url=endpoint, config=config
+            )
+            self.quotas = session.client(
+                "service-quotas", region_name=region, endpoint_url=endpoint, config=config
+            )
+        self.region = region
+
+
+def connect(region: str, endpoint: str | None) -> Clients:
+    """Clients with the credentials of the environment. Raises BadInputError."""
+    with _built():
+        session = boto3.Session(region_name=region)
+    return Clients(session, region, endpoint)
+
+
+@contextmanager
+def _built() -> Iterator[None]:
+    """Building asks nobody; what fails is a setting."""
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        raise BadInputError(
+            f"AWS: {text}: see the cluster file's region and endpoint, and AWS_PROFILE"
+        ) from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Calls inside raise Ec2Error, NotSentError or LostAnswerError, and none of botocore's."""
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        code = str(details.get("Code", ""))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        message, _, _ = str(details.get("Message", "")).partition(_ENCODED)
+        message = " ".join(message.split()).rstrip(".")
+        if status >= 500 and code not in _WITHOUT_EFFECT:
+            raise LostAnswerError(f"{code}: {message}") from error
+        raise Ec2Error(code, message) from error
+    except (BotoConnectTimeoutError, BotoEndpointError) as error:
+        raise NotSentError(_one_line(error)) from error
+    except (
+        ConnectionClosedError,
+        HTTPClientError,
+        ReadTimeoutError,
+        ResponseParserError,
+        ResponseStreamingError,
+    ) as error:
+        raise LostAnswerError(_one_line(error)) from error
+    except BotoCoreError as error:
+        raise NotPossibleError(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

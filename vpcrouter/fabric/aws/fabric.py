@@ -1,0 +1,152 @@
+"""The fabric over EC2: reads by discovery, changes one row at a time, and only ours to change.
+
+A call whose answer is lost is looked up: what shows has happened; what does not show proves
+nothing, since reads lag, and is reported as unknown. Calls are held back below the account's rate,
+which other tools need as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ipam.prefix import Family
+from vpcrouter.fabric.aws.clients import (
+    CREDENTIALS,
+    Clients,
+    LostAnswerError,
+    NotSentError,
+    connect,
+    translated,
+)
+from vpcrouter.fabric.aws.discovery import Discovery
+from vpcrouter.fabric.aws.quota import Quota
+from vpcrouter.fabric.aws.rows import Rows
+from vpcrouter.fabric.bucket import TokenBucket
+from vpcrouter.fabric.codes import Call, Code, Ec2Error, fabric_error
+from vpcrouter.fabric.guard import is_done
+from vpcrouter.fabric.port import (
+    Clock,
+    FabricUnavailableError,
+    Observation,
+    OutdatedError,
+    Table,
+    ThrottledError,
+    UnknownOutcomeError,
+)
+from vpcrouter.model import Action, Step
+
+# The account has 50 at once and 5 a second for each call.
+_BUCKET = 45
+_REFILL = 4.6
+
+_CALLS = {Action.CREATE: Call.CREATE, Action.REPLACE: Call.REPLACE, Action.DELETE: Call.DELETE}
+_CIDR = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6CidrBlock"}
+
+
+class AwsFabric:
+    """One VPC of one region. Not for several threads."""
+
+    def __init__(self, clients: Clients, vpc: str, quota: int | None, clock: Clock) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._rows = Rows(clock)
+        self._buckets = {call: TokenBucket(_BUCKET, _REFILL, clock.now()) for call in Call}
+        self.discovery = Discovery(clients, vpc, quota, clock)
+
+    def read(self) -> Observation:
+        """What is there, as EC2 shows it."""
+        seen = self.discovery.observe()
+        for table in seen.tables:
+            self._rows.look(table)
+        return seen
+
+    def quota(self) -> Quota:
+        """What a table takes, and how that is known."""
+        return self.discovery.quota()
+
+    def apply(self, table: str, step: Step) -> None:
+        """Make one change."""
+        if step.action is not Action.CREATE and self._is_done(table, step):
+            return
+        call = _CALLS[step.action]
+        place = f"{table} {step.destination}"
+        try:
+            self._send(call, place, lambda: self._call(call, table, step))
+        except OutdatedError:
+            self._rows.forget(table)
+            raise
+        except UnknownOutcomeError:
+            self._rows.forget(table)
+            if not self._shows(table, step):
+                raise
+        self._rows.note(table, step.destination, step.previous_interface, step.interface)
+
+    def set_source_dest_check(self, interface: str, *, on: bool) -> None:
+        """Switch the check of an interface. Repeating it does no harm."""
+        ec2 = self._clients.ec2
+        self._send(
+            Call.MODIFY_INTERFACE,
+            interface,
+            lambda: ec2.modify_network_interface_attribute(
+                NetworkInterfaceId=interface, SourceDestCheck={"Value": on}
+            ),
+        )
+        self.discovery.changed("NetworkInterfaces")
+
+    def _is_done(self, table: str, step: Step) -> bool:
+        if not self._rows.is_fresh(table):
+            self._look(table)
+        return is_done(table, step, self._rows.get(table, step.destination))
+
+    def _look(self, table: str) -> None:
+        self._rows.look(self.discovery.table(table) or Table(table, ()))
+
+    def _shows(self, table: str, step: Step) -> bool:
+        """Whether a change shows whose answer was lost. That a row does not show proves nothing."""
+        if step.interface is None:
+            return False
+        try:
+            self._look(table)
+        except FabricUnavailableError:
+            return False
+        row = self._rows.get(table, step.destination)
+        return row is not None and row.to_interface and row.target == step.interface
+
+    def _call(self, call: Call, table: str, step: Step) -> object:
+        ec2 = self._clients.ec2
+        methods: dict[Call, Callable[..., object]] = {
+            Call.CREATE: ec2.create_route,
+            Call.REPLACE: ec2.replace_route,
+            Call.DELETE: ec2.delete_route,
+        }
+        target = {} if step.interface is None else {"NetworkInterfaceId": step.interface}
+        destination = {_CIDR[step.destination.family]: str(step.destination)}
+        return methods[call](RouteTableId=table, **destination, **target)
+
+    def _send(self, call: Call, place: str, send: Callable[[], object]) -> None:
+        """Send one call that changes something. Raises a FabricError."""
+        wait = self._buckets[call].take(self._clock.now())
+        if wait > 0:
+            text = f"{place}: {call} held back: the account takes a few a second"
+            raise ThrottledError(Code.REQUEST_LIMIT, text, wait)
+        try:
+            with translated():
+                send()
+        except Ec2Error as error:
+            if error.code in CREDENTIALS:
+                text = f"{place}: {call} refused: {error.message}: check credentials and region"
+                raise FabricUnavailableError(error.code, text) from error
+            raise fabric_error(call, place, error) from error
+        except NotSentError as error:
+            text = f"{place}: {call} not sent: {error}: check network and credentials"
+            raise FabricUnavailableError("", text) from error
+        except LostAnswerError as error:
+            text = f"{place}: {call} may have happened: {error}"
+            raise UnknownOutcomeError("", text) from error
+
+
+def open_aws(
+    region: str, vpc: str, endpoint: str | None, quota: int | None, clock: Clock
+) -> AwsFabric:
+    """The fabric of a VPC. Raises BadInputError where a setting is none."""
+    return AwsFabric(connect(region, endpoint), vpc, quota, clock)
