@@ -62,7 +62,7 @@ def test_kept_files_are_a_cluster_to_look_around_in(
 ) -> None:
     kept = tmp_path / "new" / "cluster"
     assert run(["demo", "--keep", str(kept)]) == ExitCode.DONE
-    assert f"The files are left in {kept}" in capsys.readouterr().out
+    assert f"The files are left in {kept}" in capsys.readouterr().out.replace("\n", " ")
     assert run(["plan", "-f", str(kept / "cluster.yaml"), "--exit-code"]) == ExitCode.DONE
     assert run(["demo", "--keep", str(kept)]) == ExitCode.BAD_INPUT
     assert "is there already" in capsys.readouterr().err

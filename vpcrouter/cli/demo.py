@@ -44,7 +44,9 @@ class _Terminal:
 
     def say(self, text: str) -> None:
         """A paragraph."""
-        write("\n" + paint(textwrap.fill(text, _WIDTH), "cyan") + "\n")
+        # A path or a command stays in one piece, so that it can be copied.
+        lines = textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        write("\n" + paint(lines, "cyan") + "\n")
 
     def call(self, arguments: Sequence[str], head: int, tail: int) -> None:
         """A command in this process, and a part of its output."""
