@@ -22,7 +22,7 @@ DATA = Path(os.environ.get("VPCROUTER_DATA", Path(__file__).parents[2] / "shared
 SEED = int(os.environ.setdefault("VPCROUTER_SEED", str(secrets.randbelow(1_000_000))))
 
 # No deadline: the machine is shared. No database: a run depends on its seeds and on nothing else.
-for profile, max_examples in (("test", 100), ("prove", 5_000)):
+for profile, max_examples in (("test", 100), ("prove", 1_000)):
     hypothesis.settings.register_profile(
         profile,
         max_examples=max_examples,
