@@ -86,11 +86,11 @@ class Draft:
         return [space for space in self.spaces.get(subnet, ()) if space.family is family]
 
     def space(self, subnet: str, prefix: Prefix) -> Space:
-        """The space of a subnet around a prefix; raises KeyError if there is none."""
-        for space in self.spaces[subnet]:
+        """The space of a subnet around a prefix; raises ValueError if there is none."""
+        for space in self.spaces.get(subnet, ()):
             if space.prefix.contains(prefix):
                 return space
-        raise KeyError(f"{prefix} is not inside the prefixes of subnet {subnet}")
+        raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
 
     # Groups
 
@@ -100,11 +100,11 @@ class Draft:
         groups = share.groups if share is not None else ()
         return [group for group in groups if group.family is family]
 
-    def replace_groups(self, subnet: str, gone: list[Prefix], new: list[Prefix]) -> None:
-        """Call parts of a subnet's address space by other names."""
+    def set_groups(self, subnet: str, family: Family, groups: list[Prefix]) -> None:
+        """Divide the address space of a subnet in one family into other groups."""
         share = self.subnets[subnet]
-        kept = [group for group in share.groups if group not in gone]
-        self.subnets[subnet] = replace(share, groups=tuple(sorted((*kept, *new))))
+        others = (group for group in share.groups if group.family is not family)
+        self.subnets[subnet] = replace(share, groups=tuple(sorted((*others, *groups))))
 
     # Blocks
 

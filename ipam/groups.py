@@ -8,26 +8,22 @@ anything; what it costs is that two groups which became one have the load of bot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import heapq
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ipam.draft import Draft
 from ipam.prefix import Family, Prefix
+from ipam.space import Space
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group with its load in blocks, its empty node prefixes, and the length of a node prefix.
-
-    ``top`` is the length of the subnet's prefix around it.
-    """
+    """A group with its load in blocks and its empty node prefixes."""
 
     prefix: Prefix
     load: int
     free: int
-    top: int
-    bottom: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +66,17 @@ def wanted(loads: Mapping[str, int], least: Mapping[str, int], cap: int) -> dict
 
 def measured(draft: Draft, subnet: str, family: Family) -> list[Group]:
     """The groups of a subnet with their load."""
-    return [_group(draft, subnet, prefix) for prefix in draft.groups(subnet, family)]
+    spaces = draft.spaces_of(subnet, family)
+    return [_measure(spaces, prefix) for prefix in draft.groups(subnet, family)]
 
 
 def rearrange(draft: Draft, family: Family, joining: Mapping[str, int], budget: int) -> Arrangement:
     """Split and join groups so that the blocks of so many joining nodes per subnet spread well."""
-    return _Division(draft, family, joining, budget).arrange()
+    division = _Division(draft, family, joining, budget)
+    division.fit()
+    arrangement = division.arrange()
+    division.write()
+    return arrangement
 
 
 def fit(draft: Draft, family: Family, budget: int) -> None:
@@ -83,7 +84,9 @@ def fit(draft: Draft, family: Family, budget: int) -> None:
 
     A prefix of a subnet has at least one group, whatever the budget.
     """
-    _Division(draft, family, {}, budget).fit()
+    division = _Division(draft, family, {}, budget)
+    division.fit()
+    division.write()
 
 
 class _Division:
@@ -97,116 +100,154 @@ class _Division:
     ) -> None:
         self._draft = draft
         self._family = family
-        self._measured: dict[str, list[Group]] = {}
+        self._opened: dict[str, _Subnet] = {}
         spaces = {subnet: draft.spaces_of(subnet, family) for subnet in draft.subnets}
-        self.least = {subnet: len(own) for subnet, own in spaces.items() if own}
-        self.have = {subnet: len(draft.groups(subnet, family)) for subnet in self.least}
-        self.loads = {
+        self._least = {subnet: len(own) for subnet, own in spaces.items() if own}
+        self._have = {subnet: len(draft.groups(subnet, family)) for subnet in self._least}
+        self._loads = {
             subnet: joining.get(subnet, 0) + sum(space.load for space in spaces[subnet])
-            for subnet in self.least
+            for subnet in self._least
         }
-        usable = max(budget - held_back(budget), sum(self.least.values()))
-        self.cap = least_cap(self.loads, self.least, usable)
-        self.share = wanted(self.loads, self.least, self.cap)
-        self.spare = usable - sum(self.have.values())
+        usable = max(budget - held_back(budget), sum(self._least.values()))
+        self._cap = least_cap(self._loads, self._least, usable)
+        self._share = wanted(self._loads, self._least, self._cap)
+        self._spare = usable - sum(self._have.values())
 
     def fit(self) -> None:
         """Join until nothing is over the budget."""
-        while self.spare < 0:
-            pair = self._lightest_pair(self.least)
-            if pair is None:
+        while self._spare < 0:
+            subnet = self._lightest(self._least)
+            if subnet is None:
                 return
-            self._join(*pair)
+            self._join(subnet)
 
     def arrange(self) -> Arrangement:
         """Split where load per group is too large, with an entry that is spare or hurts less."""
-        self.fit()
-        stuck: set[str] = set()
-        while True:
-            lacking = [s for s in self.have if self.have[s] < self.share[s] and s not in stuck]
-            if not lacking:
-                return Arrangement(self.cap, self._closing())
+        lacking = {s for s in self._have if self._have[s] < self._share[s]}
+        while lacking:
             subnet = max(lacking, key=lambda s: (self._mean(s), s))
-            if (self.spare <= 0 and not self._take_entry(self._mean(subnet))) or not self._split(
-                subnet
-            ):
-                stuck.add(subnet)
+            found = self._spare > 0 or self._free_entry(self._mean(subnet))
+            if found and self._open(subnet).split():
+                self._have[subnet] += 1
+                self._spare -= 1
+            else:
+                lacking.discard(subnet)
+            if self._have[subnet] >= self._share[subnet]:
+                lacking.discard(subnet)
+        return Arrangement(self._cap, frozenset(self._closing()))
+
+    def write(self) -> None:
+        """Put the groups that have changed into the draft."""
+        for subnet, opened in self._opened.items():
+            self._draft.set_groups(subnet, self._family, sorted(opened.groups))
 
     def _mean(self, subnet: str) -> int:
         """The least possible load of its fullest group, if loads were even."""
-        return -(-self.loads[subnet] // self.have[subnet])
+        return -(-self._loads[subnet] // self._have[subnet])
 
-    def _take_entry(self, worth: int) -> bool:
+    def _free_entry(self, worth: int) -> bool:
         """Join two groups of a subnet with more than its share, if they stay below a load."""
-        pair = self._lightest_pair(self.share)
-        if pair is None or pair[1].load + pair[2].load >= worth:
+        subnet = self._lightest(self._share)
+        if subnet is None or self._open(subnet).lightest_pair()[0] >= worth:
             return False
-        self._join(*pair)
+        self._join(subnet)
         return True
 
-    def _groups(self, subnet: str) -> list[Group]:
-        if subnet not in self._measured:
-            self._measured[subnet] = measured(self._draft, subnet, self._family)
-        return self._measured[subnet]
+    def _open(self, subnet: str) -> _Subnet:
+        if subnet not in self._opened:
+            spaces = self._draft.spaces_of(subnet, self._family)
+            self._opened[subnet] = _Subnet(spaces, self._draft.groups(subnet, self._family))
+        return self._opened[subnet]
 
-    def _split(self, subnet: str) -> bool:
-        """Split the group with the largest load, or else the most room; False if none can be."""
-        groups = [g for g in self._groups(subnet) if g.prefix.length < g.bottom]
-        if not groups:
-            return False
-        heaviest = max(groups, key=lambda g: (g.load, g.free, -g.prefix.value))
-        self._replace(subnet, [heaviest.prefix], list(heaviest.prefix.halves()))
-        return True
+    def _join(self, subnet: str) -> None:
+        self._open(subnet).join_lightest()
+        self._have[subnet] -= 1
+        self._spare += 1
 
-    def _join(self, subnet: str, one: Group, other: Group) -> None:
-        parent = one.prefix.ancestor(one.prefix.length - 1)
-        self._replace(subnet, [one.prefix, other.prefix], [parent])
+    def _lightest(self, keep: Mapping[str, int]) -> str | None:
+        """The subnet with the lightest siblings, of those that have more groups than to keep."""
+        many = [s for s in self._have if self._have[s] > keep[s] and self._open(s).has_pair()]
+        return min(many, key=lambda s: (self._open(s).lightest_pair()[0], s), default=None)
 
-    def _replace(self, subnet: str, gone: list[Prefix], new: list[Prefix]) -> None:
-        self._draft.replace_groups(subnet, gone, new)
-        groups = [group for group in self._groups(subnet) if group.prefix not in gone]
-        groups += [_group(self._draft, subnet, prefix) for prefix in new]
-        self._measured[subnet] = sorted(groups, key=lambda group: group.prefix)
-        self.have[subnet] += len(new) - len(gone)
-        self.spare -= len(new) - len(gone)
-
-    def _lightest_pair(self, keep: Mapping[str, int]) -> tuple[str, Group, Group] | None:
-        """The siblings with the least load together, in subnets with more groups than to keep."""
-        pairs = [
-            (subnet, *pair)
-            for subnet in self.have
-            if self.have[subnet] > keep[subnet]
-            for pair in _sibling_pairs(self._groups(subnet))
-        ]
-        return min(pairs, key=_pair_order, default=None)
-
-    def _closing(self) -> frozenset[Prefix]:
+    def _closing(self) -> Iterable[Prefix]:
         """The lightest siblings in subnets with too many groups, as many as others lack."""
-        lacking = sum(max(0, self.share[s] - self.have[s]) for s in self.have)
-        pairs: list[tuple[str, Group, Group]] = []
-        for subnet in self.have if lacking else ():
-            extra = self.have[subnet] - self.share[subnet]
+        lacking = sum(max(0, self._share[s] - self._have[s]) for s in self._have)
+        pairs: list[tuple[int, Prefix]] = []
+        for subnet in self._have if lacking else ():
+            extra = self._have[subnet] - self._share[subnet]
             if extra > 0:
-                own = [(subnet, *pair) for pair in _sibling_pairs(self._groups(subnet))]
-                pairs += sorted(own, key=_pair_order)[:extra]
-        chosen = sorted(pairs, key=_pair_order)[:lacking]
-        return frozenset(group.prefix for _, *pair in chosen for group in pair)
+                pairs += heapq.nsmallest(extra, self._open(subnet).pairs())
+        for _, parent in heapq.nsmallest(lacking, pairs):
+            yield from parent.halves()
 
 
-def _group(draft: Draft, subnet: str, prefix: Prefix) -> Group:
-    space = draft.space(subnet, prefix)
-    load, free, _ = space.measure(prefix)
-    return Group(prefix, load, free, space.prefix.length, space.node_length)
+class _Subnet:
+    """The groups of one subnet, with the heaviest to split and the lightest siblings to join.
+
+    Both heaps may hold what is not true any more; it is dropped when it comes up.
+    """
+
+    def __init__(self, spaces: list[Space], groups: Iterable[Prefix]) -> None:
+        self._spaces = spaces
+        self._tops = {space.prefix for space in spaces}
+        self.groups: dict[Prefix, Group] = {}
+        self._heavy: list[tuple[int, int, Prefix]] = []
+        self._pairs: list[tuple[int, Prefix]] = []
+        for prefix in groups:
+            self._add(prefix)
+
+    def split(self) -> bool:
+        """Split the group with the largest load, or else the most room; False if none can be."""
+        while self._heavy:
+            prefix = heapq.heappop(self._heavy)[-1]
+            if prefix in self.groups:
+                del self.groups[prefix]
+                for half in prefix.halves():
+                    self._add(half)
+                return True
+        return False
+
+    def has_pair(self) -> bool:
+        """Whether there are siblings to join."""
+        while self._pairs and not self._is_pair(self._pairs[0][1]):
+            heapq.heappop(self._pairs)
+        return bool(self._pairs)
+
+    def lightest_pair(self) -> tuple[int, Prefix]:
+        """The load of the siblings with the least together, and what they would become."""
+        assert self.has_pair()  # noqa: S101 - the caller has asked
+        return self._pairs[0]
+
+    def join_lightest(self) -> None:
+        """Make one group of the lightest siblings."""
+        _, parent = self.lightest_pair()
+        for half in parent.halves():
+            del self.groups[half]
+        self._add(parent)
+
+    def pairs(self) -> Iterable[tuple[int, Prefix]]:
+        """All siblings: their load together, and what they would become."""
+        return {pair for pair in self._pairs if self._is_pair(pair[1])}
+
+    def _add(self, prefix: Prefix) -> None:
+        group = _measure(self._spaces, prefix)
+        self.groups[prefix] = group
+        if prefix.length < _around(self._spaces, prefix).node_length:
+            heapq.heappush(self._heavy, (-group.load, -group.free, prefix))
+        if prefix not in self._tops:
+            parent = prefix.ancestor(prefix.length - 1)
+            if self._is_pair(parent):
+                load = sum(self.groups[half].load for half in parent.halves())
+                heapq.heappush(self._pairs, (load, parent))
+
+    def _is_pair(self, parent: Prefix) -> bool:
+        return all(half in self.groups for half in parent.halves())
 
 
-def _sibling_pairs(groups: list[Group]) -> Iterator[tuple[Group, Group]]:
-    for left, right in pairwise(groups):
-        length = left.prefix.length
-        siblings = length == right.prefix.length > left.top
-        if siblings and left.prefix.ancestor(length - 1).contains(right.prefix):
-            yield left, right
+def _measure(spaces: Iterable[Space], prefix: Prefix) -> Group:
+    load, free, _ = _around(spaces, prefix).measure(prefix)
+    return Group(prefix, load, free)
 
 
-def _pair_order(pair: tuple[str, Group, Group]) -> tuple[int, str, Prefix]:
-    subnet, one, other = pair
-    return one.load + other.load, subnet, one.prefix
+def _around(spaces: Iterable[Space], prefix: Prefix) -> Space:
+    return next(space for space in spaces if space.prefix.contains(prefix))

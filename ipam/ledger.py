@@ -79,11 +79,15 @@ class Ledger:
             if event.key.startswith(_LAYOUT):
                 return False
             if event.key.startswith(_OURS):
-                touched |= _owners(self._records.get(event.key))
+                before = self._records.get(event.key)
+                after = None
                 if event.value is None:
                     self._remove(event.key)
                 else:
-                    touched |= _owners(self._put(event.key, event.value, event.revision))
+                    after = self._put(event.key, event.value, event.revision)
+                if _prefixes(before) != _prefixes(after):
+                    return False
+                touched |= _owners(before) | _owners(after)
         self._check_owners(touched)
         self._redraw(touched)
         self.revision = changes.revision
@@ -111,7 +115,7 @@ class Ledger:
         node = self._node(record)
         try:
             draft.take(node)
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise self._error(f"block of node {node.name}: {error}") from error
         return node
 
@@ -181,3 +185,8 @@ def _owners(record: Record | None) -> set[Owner]:
     if isinstance(record, NodeRecord):
         return {(record.name, record.identity)}
     return set()
+
+
+def _prefixes(record: Record | None) -> tuple[Prefix, ...]:
+    """The prefixes that a record gives to a subnet."""
+    return record.prefixes if isinstance(record, SubnetShare) else ()

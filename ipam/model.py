@@ -103,11 +103,11 @@ class State:
         )
 
     def space(self, subnet: str, prefix: Prefix) -> Space:
-        """The space of a subnet around a prefix; raises KeyError if the subnet has none."""
-        for space in self.spaces[subnet]:
+        """The space of a subnet around a prefix; raises ValueError if there is none."""
+        for space in self.spaces.get(subnet, ()):
             if space.prefix.contains(prefix):
                 return space
-        raise KeyError(f"{prefix} is not inside the prefixes of subnet {subnet}")
+        raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
 
     def owners(self) -> Iterator[Node]:
         """Everybody who owns blocks: nodes that are there, and those that came back as new ones."""

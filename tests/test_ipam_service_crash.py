@@ -132,3 +132,17 @@ def test_a_growth_between_the_parts_of_a_departure_leaves_no_block_behind() -> N
     assert "n2" not in other.load().nodes
     assert not [item for item in inner.range("/blocks/").items if b'"n2"' in item.value]
     assert_sound(other.load())
+
+
+def test_a_former_node_that_returns_between_the_parts_of_its_release_keeps_its_blocks() -> None:
+    inner = prepared([join_all, lambda mine: mine.grow("n1", 9, BUDGET), join_returned], 6)
+    other = addresses(inner)
+    owned = other.load().former["n1", "old"].blocks
+
+    def somebody_else(number: int) -> None:
+        if number == 0:
+            other.join([Claim("n1", "b", "old")], BUDGET)
+
+    addresses(FaultyStore(inner, meanwhile=somebody_else)).release([("n1", "old")])
+    assert other.load().blocks("n1") == owned
+    assert_sound(other.load())
