@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cni.endpoints import Addresses, Endpoint, choose, free_addresses
+from cni.endpoints import Addresses, Endpoint, choose, free_addresses, mac_of
 from cni.errors import CniError, Code
 from cni.protocol import Attachment
 from ipam.errors import BadInputError, UnavailableError
@@ -31,12 +31,13 @@ REST = 30.0
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 BEGIN;
-CREATE TABLE node (identity TEXT NOT NULL);
+CREATE TABLE node (identity TEXT NOT NULL, boot TEXT NOT NULL);
 CREATE TABLE blocks (prefix TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE endpoints (
     container TEXT NOT NULL,
     ifname TEXT NOT NULL,
     network TEXT NOT NULL,
+    mac TEXT NOT NULL,
     ipv4 TEXT UNIQUE,
     ipv6 TEXT UNIQUE,
     PRIMARY KEY (container, ifname)
@@ -53,8 +54,8 @@ class AddressFile:
     """The addresses of one node. One object is for one thread; use it as a context manager.
 
     ``identity`` is that of the node: the file of another one is refused. Times come from a clock
-    that counts from the start of the machine; an address that was resting over a restart rests
-    once more.
+    that counts from the start of the machine. After a restart of the machine there are no pods:
+    their endpoints are gone, and their addresses rest, as do those that rested before.
 
     Raises UnavailableError where the file cannot be read or written now, BadInputError where it is
     damaged or another node's, or another process has it.
@@ -125,11 +126,14 @@ class AddressFile:
         """How many addresses of each family nobody has, resting ones included."""
         return free_addresses(self._blocks, self._used())
 
-    def assign(self, attachment: Attachment, network: str, wanted: Addresses = ()) -> Endpoint:
+    def assign(
+        self, attachment: Attachment, network: str, mac: str = "", wanted: Addresses = ()
+    ) -> Endpoint:
         """Give an attachment one address of each family of the blocks.
 
         ``wanted`` are addresses that the runtime asks for: of this node's blocks and in nobody's
-        use (a resting one is given to who asks for it by name). Raises CniError where the
+        use (a resting one is given to who asks for it by name). No ``mac``: one made from the
+        attachment. Raises CniError where the
         attachment has an endpoint or a wanted address cannot be given, ExhaustedError where none
         is left.
         """
@@ -148,7 +152,7 @@ class AddressFile:
             raise CniError(
                 Code.TRY_LATER, "this node has no blocks yet: the pod starts once it was given one"
             )
-        endpoint = Endpoint(attachment, network, addresses)
+        endpoint = Endpoint(attachment, network, mac or mac_of(attachment), addresses)
         self._write(endpoint)
         self._endpoints[attachment] = endpoint
         for family, address in addresses:
@@ -214,11 +218,12 @@ class AddressFile:
         texts = {family: format_address(family, value) for family, value in endpoint.addresses}
         with self._transaction() as database:
             database.execute(
-                "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     endpoint.attachment.container,
                     endpoint.attachment.ifname,
                     endpoint.network,
+                    endpoint.mac,
                     texts.get(Family.IPV4),
                     texts.get(Family.IPV6),
                 ),
@@ -250,7 +255,7 @@ class AddressFile:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             self._database.executescript(_SCHEMA)
-            self._database.execute("INSERT INTO node VALUES (?)", (identity,))
+            self._database.execute("INSERT INTO node VALUES (?, ?)", (identity, self._boot))
             self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             self._database.execute("COMMIT")
         elif version > _SCHEMA_VERSION:
@@ -266,19 +271,30 @@ class AddressFile:
 
     def _read(self) -> None:
         with self._transaction() as database:
-            database.execute(
-                "UPDATE resting SET boot = ?, since = ? WHERE boot != ?",
-                (self._boot, self._clock(), self._boot),
-            )
+            (boot,) = database.execute("SELECT boot FROM node").fetchone()
+            if boot != self._boot:
+                self._start_anew(database)
             rows = database.execute("SELECT * FROM endpoints ORDER BY rowid").fetchall()
             resting = database.execute("SELECT address, since FROM resting").fetchall()
             blocks = database.execute("SELECT prefix FROM blocks").fetchall()
-        for container, ifname, network, *texts in rows:
+        for container, ifname, network, mac, *texts in rows:
             attachment = Attachment(container, ifname)
             addresses = tuple(parse_address(text) for text in texts if text is not None)
-            self._endpoints[attachment] = Endpoint(attachment, network, addresses)
+            self._endpoints[attachment] = Endpoint(attachment, network, mac, addresses)
         self._resting = {parse_address(address): since for address, since in resting}
         self._blocks = tuple(sorted(Prefix.parse(prefix) for (prefix,) in blocks))
+
+    def _start_anew(self, database: sqlite3.Connection) -> None:
+        now = self._clock()
+        for family in ("ipv4", "ipv6"):
+            database.execute(
+                f"INSERT OR REPLACE INTO resting SELECT {family}, ?, ? FROM endpoints "  # noqa: S608
+                f"WHERE {family} IS NOT NULL",
+                (self._boot, now),
+            )
+        database.execute("DELETE FROM endpoints")
+        database.execute("UPDATE resting SET boot = ?, since = ?", (self._boot, now))
+        database.execute("UPDATE node SET boot = ?", (self._boot,))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

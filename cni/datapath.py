@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -35,6 +37,8 @@ GATEWAYS = dict(map(parse_address, ("169.254.1.1", "fe80::1")))
 OWN_ALIAS = "vpcrouter pod"
 """How our links on the host are marked; others are never removed."""
 
+_PATIENCE = 5.0  # seconds
+_LOCAL = 2  # RTN_LOCAL
 _SOCKET_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
 _PERMANENT = 0x80
 _WITHOUT_DETECTION = 0x02  # IFA_F_NODAD
@@ -83,6 +87,9 @@ class Datapath:
             self._host.link("set", index=index, ifalias=OWN_ALIAS)
             with _pod(namespace) as pod:
                 _set_up_pod(pod, wiring, lambda: _allow_ipv6(namespace, wiring.ifname))
+                _wait_until_it_carries(pod, wiring.ifname)
+                _wait_until_it_answers(pod, wiring)
+            _wait_until_it_carries(self._host, wiring.link)
             for family, value in wiring.addresses:
                 text = format_address(family, value)
                 self._host.neigh(
@@ -201,6 +208,38 @@ def _set_up_pod(pod: IPRoute, wiring: Wiring, allow_ipv6: Callable[[], None]) ->
             oif=index,
             flags=_ON_LINK,
         )
+
+
+def _wait_until_it_carries(kernel: IPRoute, link: str) -> None:
+    """The kernel notices a moment later that a link is up, and drops packets until then.
+
+    Who sends before that loses its first packet, which costs a second or more.
+    """
+    _wait(link, lambda: kernel.link("get", ifname=link)[0].get("operstate") == "UP")
+
+
+def _wait_until_it_answers(pod: IPRoute, wiring: Wiring) -> None:
+    """An IPv6 address receives packets a moment after it was added, when its local route is there.
+
+    With IPv4 the two happen at once.
+    """
+    for family, value in wiring.addresses:
+        if family is Family.IPV6:
+            text = format_address(family, value)
+            _wait(wiring.link, partial(_is_local, pod, text))
+
+
+def _is_local(pod: IPRoute, address: str) -> bool:
+    route = pod.route("get", family=_SOCKET_FAMILY[Family.IPV6], dst=address)[0]
+    return bool(route["type"] == _LOCAL)
+
+
+def _wait(link: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not ready():
+        if time.monotonic() > deadline:
+            raise CniError(Code.DATAPATH, f"link {link} does not come up: look into the kernel log")
+        time.sleep(0.001)
 
 
 def _allow_ipv6(namespace: int, ifname: str) -> None:

@@ -19,10 +19,11 @@ Addresses = tuple[tuple[Family, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod's interface: who it belongs to, its link on the host, one address of each family."""
+    """A pod's interface: who it belongs to, its hardware address, one address of each family."""
 
     attachment: Attachment
     network: str
+    mac: str
     addresses: Addresses
 
     @property

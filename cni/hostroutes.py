@@ -6,10 +6,9 @@ where one stands in the way of ours, that is said and ours is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ipam.model import State
 from ipam.prefix import Family, Prefix
 
 PROTOCOL = 117
@@ -49,25 +48,22 @@ class RouteChanges:
 
 
 def wanted_routes(
-    state: State, node: str, neighbours: Mapping[str, Mapping[Family, int]]
+    blocks: Mapping[str, Sequence[Prefix]], uplinks: Mapping[str, Mapping[Family, int]]
 ) -> tuple[HostRoute, ...]:
     """The host routes of a node: to each block of every other node of its subnet.
 
-    ``neighbours`` holds the uplink addresses of nodes, by name; nodes whose address is not known
-    get no route: their blocks are reached through the VPC router.
+    ``blocks`` are those of the other nodes and ``uplinks`` the addresses of nodes on the subnet,
+    both by name. Nodes whose address is not known get no route: their blocks are reached through
+    the VPC router.
     """
-    own = state.nodes[node]
-    routes = []
-    for other in state.nodes.values():
-        if other.subnet != own.subnet or other.name == node:
-            continue
-        addresses = neighbours.get(other.name, {})
-        routes += [
-            HostRoute(block, addresses[block.family])
-            for block in other.blocks
-            if block.family in addresses
-        ]
-    return tuple(sorted(routes))
+    return tuple(
+        sorted(
+            HostRoute(block, uplinks[name][block.family])
+            for name, owned in blocks.items()
+            for block in owned
+            if block.family in uplinks.get(name, {})
+        )
+    )
 
 
 def route_changes(

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cni.errors import CniError, Code
-from cni.results import LATEST, NO_DNS, VERSIONS, Dns, Result, parse_dns, parse_result
+from cni.results import NO_DNS, Dns, Result, parse_dns, parse_result
 from cni.values import Json, address_with_length, mapping, objects, text, texts, wrong
+from cni.versions import LATEST, VERSIONS
 from ipam.prefix import Family
 
 MAX_INPUT = 1 << 20

@@ -21,10 +21,9 @@ from cni.values import (
     texts,
     wrong,
 )
+from cni.versions import LATEST, VERSIONS
 from ipam.prefix import Family, Prefix, format_address
 
-VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-LATEST = VERSIONS[-1]
 _ONE_OF_EACH_FAMILY = frozenset({"0.1.0", "0.2.0"})
 _WITHOUT_VERSION = frozenset({"1.0.0", "1.1.0"})
 _ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")

@@ -10,12 +10,21 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pyroute2 import IPRoute
 
 from cni.namespaces import inside, opened
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits until something holds; fails if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
 
 
 class Namespace:

@@ -98,10 +98,10 @@ class Node(RuleBasedStateMachine):
         used = any((Family.IPV4, address) in e.addresses for e in self.held.values())
         if not inside or used:
             with pytest.raises(CniError):
-                self.file.assign(pod(self.count), "pods", ((Family.IPV4, address),))
+                self.file.assign(pod(self.count), "pods", wanted=((Family.IPV4, address),))
             return
         with contextlib.suppress(ExhaustedError):
-            endpoint = self.file.assign(pod(self.count), "pods", ((Family.IPV4, address),))
+            endpoint = self.file.assign(pod(self.count), "pods", wanted=((Family.IPV4, address),))
             assert (Family.IPV4, address) in endpoint.addresses
             self.held[endpoint.attachment] = endpoint
 
@@ -130,10 +130,11 @@ class Node(RuleBasedStateMachine):
         self.file.close()
         if reboot:
             self.boot += 1
-            for address in [a for a in self.released if self.rests(a)]:
-                self.released[address] = self.now = 5.0
+            resting = [address for address in self.released if self.rests(address)]
+            resting += [address for e in self.held.values() for address in e.addresses]
+            self.held.clear()
             self.now = 5.0
-            self.released = {a: 5.0 for a, t in self.released.items() if t == 5.0}
+            self.released = dict.fromkeys(resting, self.now)
         self.file = self.opened()
 
     @invariant()

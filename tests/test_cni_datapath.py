@@ -10,7 +10,7 @@ import pytest
 from cni.datapath import Datapath, Wiring
 from cni.errors import CniError, Code
 from ipam.prefix import Family, parse_address
-from tests.namespaces import Namespace, namespaces
+from tests.namespaces import Namespace, eventually, namespaces
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -29,6 +29,7 @@ def spaces(root: None) -> Iterator[tuple[Namespace, ...]]:  # noqa: ARG001
         with node.kernel() as kernel:
             kernel.addr("add", index=1, address=NODE_V4, prefixlen=32)
             kernel.addr("add", index=1, address=NODE_V6, prefixlen=128)
+        eventually(lambda: node.ping(NODE_V6, timeout=0.05))
         yield made
 
 

@@ -15,7 +15,6 @@ from cni.hostroutes import (
     route_changes,
     wanted_routes,
 )
-from ipam.model import Network, Node, SubnetShare, state
 from ipam.prefix import Family, Prefix
 from tests import generators
 
@@ -94,23 +93,8 @@ def test_nothing_right_is_put_again(
         assert there != right
 
 
-def test_only_known_neighbours_of_the_same_subnet_are_wanted() -> None:
-    cidr = Prefix.parse("10.64.0.0/16")
-    network = Network("pods", (cidr,), {Family.IPV4: 26}, {Family.IPV4: 24})
-    left, right = cidr.halves()
-    blocks = [left.ancestor(17), right.ancestor(17)]
-    shares = [SubnetShare(f"subnet-{i}", (b,), (b,)) for i, b in enumerate(blocks)]
-
-    def node(name: str, subnet: str, block: str) -> Node:
-        return Node(name, f"i-{name}", subnet, (Prefix.parse(block),))
-
-    nodes = [
-        node("me", "subnet-0", "10.64.0.0/26"),
-        node("near", "subnet-0", "10.64.1.0/26"),
-        node("silent", "subnet-0", "10.64.2.0/26"),
-        node("far", "subnet-1", "10.64.128.0/26"),
-    ]
-    cluster = state("test", [network], shares, nodes)
-    addresses = {name: {Family.IPV4: i} for i, name in enumerate(("me", "near", "far"))}
-    routes = wanted_routes(cluster, "me", addresses)
-    assert routes == (HostRoute(Prefix.parse("10.64.1.0/26"), 1),)
+def test_only_nodes_whose_address_is_known_are_wanted() -> None:
+    near, silent, other = map(Prefix.parse, ("10.64.1.0/26", "10.64.2.0/26", "fd00::/80"))
+    blocks = {"near": (near, other), "silent": (silent,)}
+    uplinks = {"me": {Family.IPV4: 1}, "near": {Family.IPV4: 2}}
+    assert wanted_routes(blocks, uplinks) == (HostRoute(near, 2),)

@@ -19,7 +19,8 @@ from cni.protocol import (
     dump_versions,
     parse_request,
 )
-from cni.results import VERSIONS, Address, Dns, Interface, Result, Route, dump, parse_result
+from cni.results import Address, Dns, Interface, Result, Route, dump, parse_result
+from cni.versions import VERSIONS
 from ipam.prefix import Family
 from tests import generators
 from tests.counts import examples

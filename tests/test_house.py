@@ -19,7 +19,8 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 
 # What reads, writes, waits or wires together; everything else decides, and is declared pure.
 AT_THE_EDGE = {
-    *("cni.addresses", "cni.datapath", "cni.namespaces"),
+    *("cni.addresses", "cni.agent", "cni.datapath", "cni.follower", "cni.host"),
+    *("cni.install", "cni.namespaces", "cni.offline", "cni.plugin", "cni.pods", "cni.server"),
     *("ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
     *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),

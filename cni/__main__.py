@@ -1,0 +1,5 @@
+"""``python -m cni`` is the agent."""
+
+from cni.agent import main
+
+main()

@@ -1,0 +1,153 @@
+"""Requests of runtimes carried out on this node: addresses and links together, or neither."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from cni.addresses import AddressFile
+from cni.datapath import GATEWAYS, HOST_MAC, Datapath, Wiring
+from cni.endpoints import Endpoint
+from cni.errors import CniError, Code
+from cni.protocol import (
+    Attachment,
+    Command,
+    Request,
+    answer_version,
+    dump_error,
+    dump_versions,
+    parse_request,
+)
+from cni.results import Address, Interface, Result, Route, dump
+from ipam.errors import ExhaustedError, UnavailableError, VpcrouterError
+from ipam.prefix import Prefix, format_address
+
+_ATTEMPTED_GC = "%d of the attachments to remove are still there: %s"
+
+
+class Pods:
+    """The pods of this node. ``mtu`` is that of the uplink, in bytes. For one thread."""
+
+    def __init__(self, addresses: AddressFile, datapath: Datapath, mtu: int) -> None:
+        self._addresses = addresses
+        self._datapath = datapath
+        self._mtu = mtu
+
+    def answer(self, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+        """Exit status and standard output for a request, whatever it holds."""
+        try:
+            fields = self._carry_out(parse_request(environment, stdin))
+        except VpcrouterError as error:
+            version = answer_version(stdin)
+            return 1, _encoded(dump_error(_code(error), str(error), version))
+        return 0, _encoded(fields) if fields is not None else b""
+
+    def _carry_out(self, request: Request) -> dict[str, object] | None:
+        match request.command, request.attachment:
+            case Command.ADD, Attachment() as attachment:
+                return dump(self._add(request, attachment), request.version)
+            case Command.DEL, Attachment() as attachment:
+                self._delete(attachment)
+            case Command.CHECK, Attachment() as attachment:
+                self._check(request, attachment)
+            case Command.GC, _:
+                self._collect(request)
+            case Command.STATUS, _:
+                self._status()
+            case _:
+                return dump_versions(request.version)
+        return None
+
+    def _add(self, request: Request, attachment: Attachment) -> Result:
+        with ExitStack() as undo:
+            endpoint = self._addresses.assign(
+                attachment, request.network, request.mac or "", request.wanted
+            )
+            undo.callback(self._addresses.release, attachment)
+            self._datapath.attach(self._wiring(endpoint), request.netns)
+            undo.pop_all()
+        result = self._result(endpoint, request)
+        return result if request.previous is None else result.after(request.previous)
+
+    def _delete(self, attachment: Attachment) -> None:
+        """Traffic is cut before addresses begin to rest."""
+        self._datapath.detach(_link(attachment))
+        self._addresses.release(attachment)
+
+    def _check(self, request: Request, attachment: Attachment) -> None:
+        endpoint = self._addresses.find(attachment)
+        if endpoint is None:
+            raise CniError(Code.DRIFT, f"{attachment} has no addresses here: start the pod anew")
+        said = {(a.family, a.value) for a in request.previous.addresses} if request.previous else ()
+        for family, value in endpoint.addresses:
+            if (family, value) not in said:
+                text = format_address(family, value)
+                raise CniError(Code.DRIFT, f"{attachment} has {text}, which prevResult lacks")
+        faults = self._datapath.faults(self._wiring(endpoint), request.netns)
+        if faults:
+            raise CniError(Code.DRIFT, f"{attachment}: {'; '.join(faults)}: start the pod anew")
+
+    def _collect(self, request: Request) -> None:
+        """Remove what is not to be kept, all that can be; then say what could not."""
+        problems = []
+        for endpoint in self._addresses.endpoints():
+            if endpoint.network != request.network or endpoint.attachment in request.valid:
+                continue
+            try:
+                self._delete(endpoint.attachment)
+            except VpcrouterError as error:
+                problems.append(str(error))
+        for link in self._datapath.links() - {e.link for e in self._addresses.endpoints()}:
+            self._datapath.detach(link)
+        if problems:
+            raise CniError(Code.DATAPATH, _ATTEMPTED_GC % (len(problems), "; ".join(problems)))
+
+    def _status(self) -> None:
+        free = self._addresses.free()
+        if not free:
+            raise CniError(Code.CANNOT_ADD, "this node has no blocks yet: run vpcrouter apply")
+        for family, count in free.items():
+            if not count:
+                raise CniError(
+                    Code.CANNOT_ADD, f"no {family} address is left: give this node another block"
+                )
+
+    def _wiring(self, endpoint: Endpoint) -> Wiring:
+        return Wiring(
+            endpoint.link,
+            endpoint.attachment.ifname,
+            endpoint.mac,
+            self._mtu,
+            endpoint.addresses,
+        )
+
+    def _result(self, endpoint: Endpoint, request: Request) -> Result:
+        interfaces = (
+            Interface(endpoint.link, HOST_MAC, mtu=self._mtu),
+            Interface(endpoint.attachment.ifname, endpoint.mac, request.netns, self._mtu),
+        )
+        addresses = tuple(
+            Address(family, value, family.width, GATEWAYS[family], 1)
+            for family, value in endpoint.addresses
+        )
+        routes = tuple(
+            Route(Prefix(family, 0, 0), GATEWAYS[family]) for family, _ in endpoint.addresses
+        )
+        return Result(interfaces, addresses, routes, request.dns)
+
+
+def _link(attachment: Attachment) -> str:
+    return Endpoint(attachment, "", "", ()).link
+
+
+def _code(error: VpcrouterError) -> Code:
+    if isinstance(error, CniError):
+        return error.code
+    if isinstance(error, ExhaustedError):
+        return Code.TRY_LATER
+    return Code.IO if isinstance(error, UnavailableError) else Code.DATAPATH
+
+
+def _encoded(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
