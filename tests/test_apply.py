@@ -128,10 +128,17 @@ def test_calls_that_never_arrived_are_repeated(arena: Arena, nth: int) -> None:
 @FEW
 @given(arenas())
 def test_reads_that_lag_change_nothing_about_the_end(arena: Arena) -> None:
+    arena.run()
     slow = anew(arena, Behaviour(lag=30.0, bucket=10_000))
-    assert slow.run().is_settled
+    foreign = [table.foreign for table in slow.observe()]
+    end = slow.run()
+    assert end.is_settled
+    assert end.made == len(arena.sent)  # nothing twice, though reads show nothing of it
+    assert [table.foreign for table in slow.observe()] == foreign
     slow.clock.sleep(1.0)
-    slow.run()
+    now = slow.clock.now()
+    assert not slow.run().failed  # a new service, which only reads and the store tell
+    assert slow.clock.now() == now  # and which waits for nothing
     slow.clock.sleep(31.0)
     assert slow.run().is_settled
     slow.check_settled()

@@ -11,11 +11,13 @@ from ipam.errors import ConflictError, UnavailableError
 from ipam.prefix import Family, Prefix
 from tests.arena import PROMPT, Arena, Incident
 from tests.tables import held
-from vpcrouter.fabric.port import TableGoneError, ThrottledError
+from vpcrouter.fabric.clock import SimulatedClock
+from vpcrouter.fabric.port import NetworkInterface, TableGoneError, ThrottledError
 from vpcrouter.fabric.simulated_vpc import Behaviour
 from vpcrouter.model import Block, Entry, Node, RouteTable, Snapshot, Step, Subnet, snapshot
 from vpcrouter.ownership import ROUTES, RouteRecord, Stage, route_key
 from vpcrouter.service import Failed, Made, Removal
+from vpcrouter.service.memory import SECONDS, Memory
 
 TREE = Prefix.parse("100.64.0.0/16")
 LEAVES = [Prefix(TREE.family, TREE.value + 256 * number, 24) for number in range(40)]
@@ -115,7 +117,7 @@ def test_a_row_that_somebody_else_makes_meanwhile_is_theirs() -> None:
 
 
 def test_a_row_of_ours_that_somebody_else_changes_meanwhile_is_put_right() -> None:
-    vpc = arena(cluster(COVER), replace(COVER, interface="eni-1"))
+    vpc = arena(cluster(COVER), replace(COVER, interface="eni-1"), other=[COVER])
 
     def meddle(table: str, step: Step) -> None:
         if table == "t1":
@@ -129,7 +131,7 @@ def test_a_row_of_ours_that_somebody_else_changes_meanwhile_is_put_right() -> No
 
 def test_a_table_that_fills_up_meanwhile_takes_no_more_creates_but_other_changes() -> None:
     target = [replace(COVER, interface="eni-9"), leaf(1), leaf(2), leaf(3)]
-    vpc = arena(cluster(COVER, leaf(4), limit=5), *target)
+    vpc = arena(cluster(COVER, leaf(4), limit=5), *target, other=[COVER])
     others = [Prefix.parse("10.98.0.0/16"), Prefix.parse("10.99.0.0/16")]
 
     def fill(table: str, _: Step) -> None:
@@ -139,7 +141,10 @@ def test_a_table_that_fills_up_meanwhile_takes_no_more_creates_but_other_changes
                 vpc.vpc.create_route("t1", str(prefix), "eni-9")
 
     vpc.refuse = fill
-    vpc.run()
+    reports = vpc.reports(vpc.router())
+    failed = [one for one in reports if isinstance(one, Failed)]
+    assert [one.code for one in failed[:2]] == ["RouteLimitExceeded", ""]
+    assert str(failed[1]) == "not created: the table is full: raise its quota"
     ours = {d: i for d, i in vpc.rows("t1").items() if d not in others}
     assert ours[TREE] == "eni-9"
     assert len(ours) == 3  # what its limit leaves is taken by the target's
@@ -239,6 +244,41 @@ def test_intents_of_calls_that_were_never_sent_are_dropped() -> None:
         vpc.put(record)
     assert vpc.run().is_settled
     vpc.check_settled()
+
+
+@pytest.mark.parametrize("nodes", [len(LEAVES), 0])
+def test_what_an_old_read_does_not_show_is_kept_where_it_may_be_needed(nodes: int) -> None:
+    snap = cluster()
+    if not nodes:
+        snap = snapshot(snap.subnets, [], [], snap.route_tables)
+    vpc = arena(snap, behaviour=Behaviour(lag=30.0))
+    vpc.vpc._interfaces["eni-0"] = NetworkInterface(
+        "eni-0", "s1", {}, "i-n0", 0, source_dest_check=False
+    )
+    vpc.vpc.create_route("t1", str(TREE), "eni-0")
+    vpc.own("t1", COVER)
+    assert not vpc.observe()[0].entries
+    assert vpc.run().made == 0
+    assert vpc.rows("t1") == {TREE: "eni-0"}
+    assert ("t1", TREE) in vpc.records()
+
+
+def test_changes_are_remembered_until_a_read_shows_them() -> None:
+    clock = SimulatedClock()
+    memory = Memory(clock)
+    table = cluster(COVER, leaf(1)).route_tables[0]
+    memory.note("t1", LEAVES[1], None)
+    memory.note("t1", LEAVES[2], "eni-2")
+    memory.note("t1", LEAVES[3], "eni-3")
+    memory.note("t2", LEAVES[4], "eni-4")
+    theirs = replace(table, foreign=(LEAVES[3],))
+    assert memory.correct([theirs])[0].entries == (COVER, leaf(2))
+    shown = replace(table, entries=(COVER, leaf(2)))
+    assert memory.correct([shown])[0].entries == (COVER, leaf(2))
+    assert memory.correct([table])[0].entries == (COVER, leaf(1))
+    memory.note("t1", LEAVES[2], "eni-2")
+    clock.sleep(SECONDS + 1)
+    assert memory.correct([table])[0].entries == (COVER, leaf(1))
 
 
 def test_a_row_that_stands_where_an_intent_was_left_is_not_ours_if_it_leads_elsewhere() -> None:
