@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -182,7 +181,8 @@ def test_an_interrupted_command_ends_with_130() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(0.5)  # it reads standard input, which never ends
+    assert waiting.stdin is not None
+    waiting.stdin.write(b" " * 1_000_000)  # more than a pipe holds: it is reading
     waiting.send_signal(signal.SIGINT)
     out, err = waiting.communicate(timeout=20)
     assert (waiting.returncode, out) == (130, b"")

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_plans_applies_fails_over_and_explains(
     temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin = time.monotonic()
     assert run(["demo"]) == ExitCode.DONE
-    assert time.monotonic() - begin < 15
     shown = capsys.readouterr()
     text = shown.out
     assert "1,500 nodes in 3 zones (640, 520, 340)" in text

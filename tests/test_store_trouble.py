@@ -93,7 +93,7 @@ def test_a_locked_store_can_be_read_but_not_written(filled: Path) -> None:
     start = time.monotonic()
     with pytest.raises(UnavailableError, match="is locked by another process: wait"):
         write(filled)
-    assert 0.2 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.2
     other.execute("ROLLBACK")
     write(filled)
     other.close()
