@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
-from ipam.prefix import Family
+from ipam.prefix import Family, Prefix
 from tests.strict_model import (
     Vpc,
     fewest_direct_entries,
@@ -81,6 +82,8 @@ def check_settled(cluster: Snapshot, vpc: Vpc, plan: Plan, slack: float) -> None
             now = next(t for t in settled(cluster, vpc).route_tables if t.id == table.id)
             assert transition(cluster, now, wanted).blocked, "the steps lead elsewhere"
             continue  # no hitless way there: said by `transition`, tested there
+        for family in Family:
+            _check_who_is_unserved(vpc, mine, family)
         for subnet in cluster.subnets:
             for family in Family:
                 if (subnet.id, family) not in unserved:
@@ -94,20 +97,62 @@ def check_settled(cluster: Snapshot, vpc: Vpc, plan: Plan, slack: float) -> None
             _check_loads(cluster, vpc, mine, family, slack)
 
 
+def _check_who_is_unserved(vpc: Vpc, mine: TablePlan, family: Family) -> None:
+    """R1: as few blocks as possible go without, by trying every choice of subnets."""
+    before = Vpc(vpc.snapshot)
+    table = next(t for t in vpc.snapshot.route_tables if t.id == mine.id)
+    needs, keeps, sizes = {}, {}, {}
+    for subnet in vpc.snapshot.subnets:
+        trees = [tree for tree in vpc.trees[subnet.id] if tree.family is family]
+        if trees:
+            needs[subnet.id] = _entries_needed(before, mine.id, subnet.id, trees)
+            keeps[subnet.id] = sum(
+                _stays_for(before, destination, interface, subnet.id)
+                for destination, interface in before.ours(mine.id).items()
+                if destination.family is family
+            )
+            sizes[subnet.id] = sum(any(t.contains(b.prefix) for t in trees) for b in vpc.blocks)
+    best = -1
+    for choice in product([False, True], repeat=len(needs)):
+        served = {subnet for subnet, chosen in zip(needs, choice, strict=True) if chosen}
+        wanted = [needs[subnet] for subnet in served]
+        count = sum(keeps[subnet] for subnet in needs if subnet not in served)
+        count += sum(need for need in wanted if need is not None)
+        if None not in wanted and (not served or count <= table.budget.get(family, 0)):
+            best = max(best, sum(sizes[subnet] for subnet in served))
+    without = {each.subnet for each in mine.unserved if each.family is family}
+    assert without <= needs.keys(), "unserved, but nothing is there"
+    assert sum(sizes[s] for s in needs if s not in without) == best, "more could be served"
+
+
+def _entries_needed(vpc: Vpc, table: str, subnet: str, trees: Sequence[Prefix]) -> int | None:
+    """With how few entries a table can serve a subnet; None: it cannot."""
+    foreign = next(t for t in vpc.snapshot.route_tables if t.id == table).foreign
+    nodes = [node for node in vpc.snapshot.nodes if node.subnet == subnet and node.healthy]
+    if any(tree.contains(prefix) for tree in trees for prefix in foreign) or not nodes:
+        return None
+    if any(node.forwards for node in nodes):
+        return len(trees)
+    return fewest_direct_entries(vpc, table, subnet, trees[0].family)
+
+
+def _stays_for(vpc: Vpc, destination: Prefix, interface: str, subnet: str) -> bool:
+    """Whether an entry stays, whatever it is, while a table cannot serve this subnet."""
+    prefixes = next(s.prefixes for s in vpc.snapshot.subnets if s.id == subnet)
+    if any(prefix.contains(destination) for prefix in joined(prefixes)):
+        return True
+    healthy = {n.interface for n in vpc.snapshot.nodes if n.subnet == subnet and n.healthy}
+    over = any(tree.overlaps(destination) for tree in vpc.trees[subnet])
+    return over and interface in healthy
+
+
 def _is_kept(vpc: Vpc, entry: PlannedEntry, unserved: set[tuple[str, Family]]) -> bool:
     """Whether an entry stays, whatever it is, for a subnet that the table cannot serve."""
     destination = entry.destination
-    for subnet in vpc.snapshot.subnets:
-        if (subnet.id, destination.family) in unserved:
-            if any(prefix.contains(destination) for prefix in joined(subnet.prefixes)):
-                return True
-            healthy = {
-                n.interface for n in vpc.snapshot.nodes if n.subnet == subnet.id and n.healthy
-            }
-            over = any(tree.overlaps(destination) for tree in vpc.trees[subnet.id])
-            if over and entry.interface in healthy:
-                return True
-    return False
+    return any(
+        family is destination.family and _stays_for(vpc, destination, entry.interface, subnet)
+        for subnet, family in unserved
+    )
 
 
 def _check_loads(
