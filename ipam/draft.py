@@ -53,7 +53,8 @@ class Draft:
 
     def add_prefix(self, subnet: str, family: Family) -> Prefix | None:
         """Give a subnet a further prefix, which is a group of its own; None if nothing is spare."""
-        prefix = shares.further_share(self.networks, self._taken(family), family)
+        own = [space.prefix for space in self.spaces_of(subnet, family)]
+        prefix = shares.further_share(self.networks, self._taken(family), family, own)
         if prefix is not None:
             self._add_prefix(subnet, prefix)
         return prefix

@@ -14,7 +14,7 @@ from ipam import codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.draft import Draft
 from ipam.errors import BadInputError
-from ipam.model import Network, Node, State, SubnetShare, state
+from ipam.model import Network, Node, State, SubnetShare, check_groups, state
 from ipam.networks import check_change
 from ipam.prefix import Prefix
 from ipam.store.port import Changes, RangeResult
@@ -96,6 +96,9 @@ class Ledger:
     def _redraw(self, touched: Iterable[Owner]) -> None:
         """Make the state anew where owners or groups have changed."""
         draft = Draft(self.state)
+        for name, share in self._shares.items():
+            if share != draft.subnets.get(name):
+                check_groups(share, draft.spaces.get(name, ()))
         draft.subnets = dict(sorted(self._shares.items()))
         for name, identity in touched:
             draft.remove_former(name, identity)

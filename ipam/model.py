@@ -147,6 +147,8 @@ def state(
         share.id: [empty_space(networks, prefix) for prefix in sorted(share.prefixes)]
         for share in shares.values()
     }
+    for share in shares.values():
+        check_groups(share, spaces[share.id])
     members = {node.name: node for node in nodes}
     past = {(node.name, node.identity): node for node in former}
     for node in (*members.values(), *past.values()):
@@ -179,6 +181,22 @@ def _check_disjoint(shares: Iterable[SubnetShare]) -> None:
                 f"prefix {left} of subnet {one} and {right} of subnet {other} overlap: "
                 "restore the store from a backup"
             )
+
+
+def check_groups(share: SubnetShare, spaces: Iterable[Space]) -> None:
+    """Raises BadInputError unless the groups of a subnet divide its prefixes."""
+    spaces = tuple(spaces)
+    apart = not any(left.contains(right) for left, right in pairwise(sorted(share.groups)))
+    inside = all(
+        any(s.prefix.contains(group) and group.length <= s.node_length for s in spaces)
+        for group in share.groups
+    )
+    wanted = sum(space.prefix.size for space in spaces)
+    if not (apart and inside and sum(group.size for group in share.groups) == wanted):
+        raise BadInputError(
+            f"the groups of subnet {share.id} do not divide its prefixes: "
+            "restore the store from a backup"
+        )
 
 
 def _take(spaces: Mapping[str, list[Space]], node: Node) -> None:

@@ -1,15 +1,16 @@
 """Which part of the networks each subnet gets: prefixes of different subnets are disjoint.
 
 At the first batch a network is split by a power of two that leaves something spare; whoever comes
-later, and a subnet that is full, takes half of the largest spare prefix, never a loan.
+later, and a subnet that is full, takes its neighbour or half of the largest spare prefix, never a
+loan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ipam.model import Network, empty_space, network_of
-from ipam.prefix import Family, Prefix
+from ipam.prefix import Family, Prefix, merge
 
 
 def spare(networks: Sequence[Network], taken: Iterable[Prefix], family: Family) -> list[Prefix]:
@@ -51,19 +52,33 @@ def first_shares(
 
 
 def further_share(
-    networks: Sequence[Network], taken: Iterable[Prefix], family: Family
+    networks: Sequence[Network], taken: Iterable[Prefix], family: Family, own: Iterable[Prefix]
 ) -> Prefix | None:
-    """Half of the largest spare prefix, or all of it where it is no larger than a node prefix.
+    """A further prefix for a subnet, or a first one for a subnet that comes later.
 
-    None if nothing is spare.
+    The neighbour of one of its ``own`` prefixes, if as much is spare besides: the two are one
+    prefix and need one route entry. Else half of the largest spare prefix, or all of it where it
+    is no larger than a node prefix. None if nothing is spare.
     """
     room = spare(networks, taken, family)
     if not room:
         return None
+    for neighbour in _neighbours(own):
+        spare_besides = sum(prefix.size for prefix in room) - neighbour.size
+        is_spare = any(prefix.contains(neighbour) for prefix in room)
+        if is_spare and spare_besides >= neighbour.size and _is_usable(networks, neighbour):
+            return neighbour
     largest = room[0]
     if largest.length >= network_of(networks, largest).node[family]:
         return largest
     return next(half for half in largest.halves() if _is_usable(networks, half))
+
+
+def _neighbours(own: Iterable[Prefix]) -> Iterator[Prefix]:
+    """The other halves of what the prefixes of a subnet are halves of, the largest first."""
+    for prefix in sorted(merge(own), key=lambda prefix: prefix.length):
+        if prefix.length:
+            yield from (h for h in prefix.ancestor(prefix.length - 1).halves() if h != prefix)
 
 
 def _without(prefix: Prefix, taken: Sequence[Prefix], longest: int) -> list[Prefix]:

@@ -241,6 +241,8 @@ def test_networks_may_grow_and_lose_what_nobody_uses() -> None:
         ("/subnets/a", None, "is outside the prefixes of subnet a"),
         ("/subnets/a", b'{"v":1,"prefixes":[3],"groups":[]}', "key /subnets/a"),
         ("/subnets/b", b'{"v":1,"prefixes":["100.64.0.0/16"],"groups":[]}', "overlap"),
+        ("/subnets/b", b'{"v":1,"prefixes":[],"groups":["10.0.0.0/8"]}', "groups of subnet b"),
+        ("/subnets/b", b'{"v":1,"prefixes":["10.0.0.0/8"],"groups":[]}', "is in no network"),
         ("/blocks/100.64.0.0/25", b'{"v":1,"node":"n1","identity":"id of n1"}', "is not a block"),
         ("/blocks/10.0.0.0/26", b'{"v":1,"node":"n1","identity":"id of n1"}', "outside"),
         ("/blocks/x", b'{"v":1,"node":"n1","identity":"id of n1"}', "key /blocks/x"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ipam.model import Claim, Network, state
 from ipam.placement import join
-from ipam.prefix import Family, Prefix
+from ipam.prefix import Family, Prefix, merge
 from ipam.shares import first_shares, further_share, spare
 from tests.address_checks import assert_disjoint, blocks_of
 from tests.counts import examples
@@ -50,11 +50,22 @@ def test_families_are_divided_apart() -> None:
 def test_later_subnets_and_full_ones_take_half_of_the_largest_spare_prefix() -> None:
     pods = (network("100.64.0.0/10"),)
     taken = list(first_shares(pods, V4, ["a", "b", "c"]).values())
+    own = [Prefix.parse("100.96.0.0/12")]
     for expected in ("100.112.0.0/13", "100.120.0.0/14", "100.124.0.0/15"):
-        share = further_share(pods, taken, V4)
+        share = further_share(pods, taken, V4, own)
         assert str(share) == expected
         assert share is not None
         taken.append(share)
+
+
+def test_a_full_subnet_takes_the_neighbour_of_its_prefix_if_as_much_is_spare_besides() -> None:
+    pods = (network("100.64.0.0/10"),)
+    taken = list(first_shares(pods, V4, ["a", "b", "c", "d"]).values())
+    own = [Prefix.parse("100.80.0.0/13")]
+    share = further_share(pods, taken, V4, own)
+    assert str(share) == "100.88.0.0/13"
+    assert share is not None
+    assert [str(p) for p in merge([*own, share])] == ["100.80.0.0/12"]
 
 
 def test_what_is_excluded_is_not_given_to_a_subnet() -> None:
@@ -62,6 +73,13 @@ def test_what_is_excluded_is_not_given_to_a_subnet() -> None:
     assert texts(first_shares(pods, V4, ["a"])) == {"a": "10.0.128.0/18"}
     assert [str(prefix) for prefix in spare(pods, (), V4)] == ["10.0.128.0/17"]
     assert spare((network("10.0.0.0/25", exclude=("10.0.0.64/26", "10.0.0.9/32")),), (), V4) == []
+
+
+def test_a_half_whose_blocks_are_all_excluded_is_passed_over() -> None:
+    pods = (network("10.0.0.0/23", exclude=("10.0.0.1/32", "10.0.0.65/32", "10.0.0.128/25")),)
+    assert str(further_share(pods, (), V4, ())) == "10.0.1.0/24"
+    pods = (network("10.0.0.0/24", node=25, exclude=("10.0.0.1/32", "10.0.0.65/32")),)
+    assert str(further_share(pods, (), V4, ())) == "10.0.0.128/25"
 
 
 def test_a_network_of_one_block_serves_one_subnet() -> None:
@@ -95,7 +113,7 @@ def test_shares_are_apart_and_of_one_size_and_all_is_given_out_in_the_end(
     first = first_shares(networks, family, subnets)
     taken = list(first.values())
     assert len({prefix.length for prefix in taken}) <= 1
-    while (share := further_share(networks, taken, family)) is not None:
+    while (share := further_share(networks, taken, family, taken[:1])) is not None:
         taken.append(share)
         assert len(taken) < 200
     assert_disjoint(tuple(taken))
