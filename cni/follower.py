@@ -45,7 +45,7 @@ class Follower(threading.Thread):
         self._uplink_name = uplink_name
         self._stopping = threading.Event()
         self._rules = ""
-        self._said = ""
+        self._said: set[str] = set()
 
     def stop(self) -> None:
         """End soon; what the node's network is stays."""
@@ -98,6 +98,8 @@ class Follower(threading.Thread):
         if foreign:
             listed = ", ".join(map(str, foreign))
             self._say(f"foreign routes stand in the way of host routes to {listed}: remove them")
+        for problem in seen.problems:
+            self._say(problem)
         self.blocks = seen.blocks
 
     def _register(self, store: Store, uplink: Uplink) -> None:
@@ -109,9 +111,9 @@ class Follower(threading.Thread):
             store.txn([Compare(key, revision)], [Put(key, value)])
 
     def _say(self, message: str) -> None:
-        """Once, not every second."""
-        if message != self._said:
-            self._said = message
+        """Once, not every second; the same words again only after a restart."""
+        if message not in self._said:
+            self._said.add(message)
             log.warning("%s", message)
 
 

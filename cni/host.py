@@ -28,7 +28,7 @@ _MAIN_TABLE = 254
 _GLOBAL_SCOPE = 0
 _UNREACHABLE = 7
 _RULES: dict[int, dict[str, int | str]] = {
-    1170: {"table": _MAIN_TABLE, "suppress_prefixlength": 0},
+    1170: {"table": _MAIN_TABLE, "suppress_prefixlen": 0},
     1171: {"action": "unreachable"},
 }
 

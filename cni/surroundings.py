@@ -28,13 +28,18 @@ Uplinks = Mapping[Family, int]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """One node's view: blocks of its own, of other nodes of its subnet by name, and networks."""
+    """One node's view: blocks of its own, of other nodes of its subnet by name, and networks.
+
+    ``uplinks`` are the addresses that those nodes' agents have said; ``problems`` are records of
+    agents that say none, in words.
+    """
 
     subnet: str
     blocks: tuple[Prefix, ...]
     neighbours: Mapping[str, tuple[Prefix, ...]]
     uplinks: Mapping[str, Uplinks]
     networks: tuple[Prefix, ...]
+    problems: tuple[str, ...]
 
 
 def read(items: Iterable[tuple[str, bytes]], node: str, identity: str) -> Surroundings | None:
@@ -45,11 +50,17 @@ def read(items: Iterable[tuple[str, bytes]], node: str, identity: str) -> Surrou
     """
     nodes: dict[Owner, NodeRecord] = {}
     blocks: dict[Owner, list[Prefix]] = {}
-    uplinks: dict[str, Uplinks] = {}
+    uplinks: dict[Owner, Uplinks] = {}
+    problems: list[str] = []
     networks: list[Prefix] = []
     for key, value in items:
         if key.startswith(AGENTS):
-            uplinks[unquote(key.removeprefix(AGENTS))] = _read_uplinks(key, value)
+            name = unquote(key.removeprefix(AGENTS))
+            try:
+                incarnation, addresses = _read_uplinks(value)
+                uplinks[name, incarnation] = addresses
+            except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
+                problems.append(f"the agent of node {name} says no address ({error}): restart it")
         if not key.startswith((codec.NODES, codec.BLOCKS, codec.NETWORKS)):
             continue
         record = codec.decode(key, value)
@@ -62,17 +73,14 @@ def read(items: Iterable[tuple[str, bytes]], node: str, identity: str) -> Surrou
     own = nodes.get((node, identity))
     if own is None:
         return None
-    neighbours = {
-        record.name: tuple(sorted(blocks.get(owner, ())))
-        for owner, record in nodes.items()
-        if record.subnet == own.subnet and record.name != node
-    }
+    near = [o for o, r in nodes.items() if r.subnet == own.subnet and r.name != node]
     return Surroundings(
         own.subnet,
         tuple(sorted(blocks.get((node, identity), ()))),
-        neighbours,
-        uplinks,
+        {owner[0]: tuple(sorted(blocks.get(owner, ()))) for owner in near},
+        {owner[0]: uplinks[owner] for owner in near if owner in uplinks},
         tuple(sorted(networks)),
+        tuple(problems),
     )
 
 
@@ -88,11 +96,6 @@ def dump_uplinks(identity: str, uplinks: Uplinks) -> bytes:
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _read_uplinks(key: str, value: bytes) -> Uplinks:
-    try:
-        addresses = json.loads(value)["addresses"]
-        return dict(parse_address(text) for text in addresses.values())
-    except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
-        raise BadInputError(
-            f"key {key} of the store names no addresses ({error}): restart the agent of that node"
-        ) from error
+def _read_uplinks(value: bytes) -> tuple[str, Uplinks]:
+    fields = json.loads(value)
+    return str(fields["identity"]), dict(map(parse_address, fields["addresses"].values()))
