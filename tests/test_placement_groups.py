@@ -123,6 +123,33 @@ def test_nodes_that_grow_count_by_their_blocks(seed: int) -> None:
     assert largest_piece(now, 12) <= 1.25 * ideal_piece(now, 12)
 
 
+def test_an_entry_moves_to_another_subnet_when_that_lowers_the_largest_load() -> None:
+    budget = {V4: 17}  # 16 groups
+    now = joined({"a": 80, "b": 80}, 17)
+    assert group_loads(now) == {"a": [10] * 8, "b": [10] * 8}
+    more = [Claim(f"more{number}", "b", "id") for number in range(15)]
+    now = join(leave(now, sorted(now.nodes)[:10]), more, budget).state
+    assert len(group_loads(now)["a"]) == 8  # two of them together would carry more than one of b
+    assert max(group_loads(now)["b"]) == 12
+    now = leave(now, [f"a{number:04}" for number in range(10, 50)])
+    now = join(now, [Claim("one more", "b", "id")], budget).state
+    assert len(group_loads(now)["a"]) < 8 < len(group_loads(now)["b"])
+    assert largest_piece(now, 16) <= 12
+
+
+def test_siblings_that_are_to_become_one_group_get_no_nodes_meanwhile() -> None:
+    budget = {V4: 17}
+    now = joined({"a": 80, "b": 80}, 17)
+    more = [Claim(f"more{number}", "b", "id") for number in range(15)]
+    now = join(leave(now, sorted(now.nodes)[:10]), more, budget).state
+    before = group_loads(now)["a"]
+    lightest = min(range(0, 8, 2), key=lambda left: before[left] + before[left + 1])
+    now = join(now, [Claim(f"again{number}", "a", "id") for number in range(3)], budget).state
+    after = group_loads(now)["a"]
+    assert sum(after) == sum(before) + 3
+    assert after[lightest : lightest + 2] == before[lightest : lightest + 2]
+
+
 def test_a_smaller_budget_joins_groups_and_a_larger_one_splits_them() -> None:
     now = joined({"a": 90, "b": 10}, ENTRIES)
     for entries in (10, 2, 0, 7, 60, 300):
@@ -133,8 +160,9 @@ def test_a_smaller_budget_joins_groups_and_a_larger_one_splits_them() -> None:
 
 
 def test_a_new_subnet_finds_an_entry_that_was_held_back() -> None:
-    now = joined(OPENB, ENTRIES)
+    now = joined({"a": 22 * 36, "b": 13 * 36, "c": 9 * 36}, ENTRIES)
     before = largest_piece(now, ENTRIES)
+    assert before <= 37
     now = join(now, [Claim("first", "d", "id")], {V4: ENTRIES}).state
     assert len(now.subnets["d"].groups) == 1
     assert largest_piece(now, ENTRIES) == before
