@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ipam.errors import BadInputError
@@ -26,7 +26,7 @@ from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorag
 from vpcrouter.inventory import read_nodes
 from vpcrouter.membership import Membership, compare
 from vpcrouter.model import RouteTable, Snapshot
-from vpcrouter.ownership import ROUTES, RouteRecord, decode_routes
+from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
 
 REFUSED = "gets no addresses"
@@ -98,6 +98,7 @@ class Cluster:
         cls, file: ClusterFile, store: Store, described: Observation, storage: TableStorage
     ) -> Cluster:
         _check_networks(file.path, file.networks, described)
+        described = _with_checks_off(described, store)
         clock = SimulatedClock()
         vpc = SimulatedVpc(described, storage, clock, Behaviour())
         return cls(file, store, SimulatedFabric(vpc, NoFaults()), clock)
@@ -193,6 +194,15 @@ def _aws(source: AwsSource, quota: int | None) -> tuple[Fabric, Clock]:
 
     clock = SystemClock()
     return open_aws(source.region, source.vpc, source.endpoint, quota, clock), clock
+
+
+def _with_checks_off(described: Observation, store: Store) -> Observation:
+    """A simulated VPC keeps no checks by itself: they are where the cluster last switched them."""
+    off = {item.key.removeprefix(CHECKS) for item in store.range(CHECKS).items}
+    interfaces = (
+        replace(i, source_dest_check=False) if i.id in off else i for i in described.interfaces
+    )
+    return replace(described, interfaces=tuple(interfaces)) if off else described
 
 
 def _tables(store: Path, vpc: str) -> FileStorage:

@@ -17,6 +17,9 @@ from ipam.prefix import Prefix
 from vpcrouter.fabric.port import Origin, Row
 
 ROUTES = "/routes/"
+CHECKS = "/checks/"
+"""One key for each interface whose source/destination check was switched off here."""
+
 VERSION = 1
 
 

@@ -21,7 +21,15 @@ from vpcrouter.wire.dump import Json, dump_json, plan_document, step_document
 
 if TYPE_CHECKING:
     from vpcrouter.cluster import Cluster, View
-    from vpcrouter.service import Failed, Finished, Made, Progress, Removal
+    from vpcrouter.service import (
+        Failed,
+        Finished,
+        Made,
+        NotSwitched,
+        Progress,
+        Removal,
+        Switch,
+    )
 
 _EXAMPLES = """
 vpcrouter apply -f cluster.yaml
@@ -59,12 +67,14 @@ def command(
         plan = make_plan(view.snapshot, share)
         if output == "table":
             write(plan_report(plan, view.snapshot) + membership(before, view))
+            write(_checks_report(len(_switches(cluster, view)), "to be switched"))
         if dry_run:
             if output == "json":
                 write(dump_plan_with_snapshot(plan, view.snapshot))
             return ending(plan, complete=say_view(view))
         question = f"Change the route tables of cluster {cluster.file.cluster}?"
-        if not yes and _changes_anything(before, view, plan) and not agreed(question):
+        changes = _changes_anything(before, view, plan) or _switches(cluster, view)
+        if not yes and changes and not agreed(question):
             raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
         return _apply(cluster, share, output, yes=yes)
 
@@ -101,7 +111,7 @@ def _owners(view: View) -> set[tuple[str, str]]:
 
 
 def _apply(cluster: Cluster, slack: float, output: str, *, yes: bool) -> ExitCode:
-    from vpcrouter.service import Router
+    from vpcrouter.service import Checks, Router
 
     view = cluster.joined()
     run = _Run(view.snapshot, Plan(()))
@@ -113,12 +123,27 @@ def _apply(cluster: Cluster, slack: float, output: str, *, yes: bool) -> ExitCod
     def confirmed(removals: Sequence[Removal]) -> bool:
         return yes or agreed(f"{few(map(str, removals))}. Is that meant?")
 
+    checks = Checks(cluster.fabric, cluster.store, cluster.clock)
     router = Router(cluster.fabric, cluster.store, cluster.clock)
     with progress_bar() as bar:
+        # Before the tables: nothing is sent to a node that may not take it.
+        for switched in checks.run(_switches(cluster, view)):
+            run.switched.append(switched)
         for event in router.run(view.snapshot, planned, cluster.route_tables, confirmed):
             run.follow(event, bar)
     write(dump_json(run.document()) if output == "json" else run.report())
     return run.ending(complete=say_view(view))
+
+
+def _switches(cluster: Cluster, view: View) -> tuple[Switch, ...]:
+    """The source/destination checks that are not as they should be."""
+    from vpcrouter.service import switched_off, wanted
+
+    return wanted(view.snapshot, view.observation.interfaces, switched_off(cluster.store))
+
+
+def _checks_report(count: int, what: str) -> str:
+    return f"{counted(count, 'source/destination check')} {what}.\n" if count else ""
 
 
 @dataclass(slots=True)
@@ -128,6 +153,7 @@ class _Run:
     snapshot: Snapshot
     plan: Plan
     made: list[Made] = field(default_factory=list)
+    switched: list[Switch | NotSwitched] = field(default_factory=list)
     finished: Finished | None = None
 
     def follow(self, event: Progress, bar: Bar) -> None:
@@ -147,15 +173,25 @@ class _Run:
         """What the last pass could not do."""
         return self.finished.failed if self.finished else ()
 
+    @property
+    def not_switched(self) -> tuple[NotSwitched, ...]:
+        """The checks that could not be switched."""
+        from vpcrouter.service import NotSwitched
+
+        return tuple(one for one in self.switched if isinstance(one, NotSwitched))
+
     def report(self) -> str:
         """What was done, for people."""
         steps = counted(len(self.made), "step")
         settled = self.finished is not None and self.finished.is_settled
         verdict = "the tables are as planned" if settled else "the tables are not as planned yet"
-        return f"Made {steps}, each verified; {verdict}.\n"
+        done = len(self.switched) - len(self.not_switched)
+        return _checks_report(done, "switched") + f"Made {steps}, each verified; {verdict}.\n"
 
     def document(self) -> dict[str, Json]:
         """What was done, for programs; ``summary`` is that of the last plan."""
+        from vpcrouter.service import Switch
+
         return {
             "steps": [{"table": one.table, **step_document(one.step)} for one in self.made],
             "failed": [
@@ -168,6 +204,20 @@ class _Run:
                 }
                 for one in self.failed
             ],
+            "checks": [
+                {"interface": one.interface, "source_dest_check": one.on}
+                for one in self.switched
+                if isinstance(one, Switch)
+            ],
+            "checks_failed": [
+                {
+                    "interface": one.switch.interface,
+                    "code": one.code,
+                    "problem": one.problem,
+                    "remedy": one.remedy,
+                }
+                for one in self.not_switched
+            ],
             "summary": plan_document(self.plan, self.snapshot)["summary"],
         }
 
@@ -179,10 +229,12 @@ class _Run:
             reasons.setdefault(str(one), []).append(where)
         for reason, places in reasons.items():
             complain(f"{few(places)}: {reason}")
+        if self.not_switched:
+            complain(few(map(str, self.not_switched)))
         ended = ending(self.plan, complete=complete)
         if self.finished is not None and self.finished.refused:
             raise NotConfirmedError(f"{few(map(str, self.finished.refused))}: left as they are")
-        if any(one.code for one in self.failed):
+        if self.not_switched or any(one.code for one in self.failed):
             return ExitCode.UNAVAILABLE
         blocked = say_blocked(self.plan, self.snapshot)
         return ExitCode.UNSERVED if self.failed or blocked else ended

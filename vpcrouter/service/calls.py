@@ -8,6 +8,8 @@ where there is a row, and then becomes such a replace.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from vpcrouter.fabric.port import (
@@ -44,6 +46,19 @@ class Caller:
         the last attempt ended with: then there was none.
         """
         attempts = _Attempts(self._fabric, table, step, before)
+        try:
+            self.repeat(attempts.once)
+        except (UnknownOutcomeError, OutdatedError):
+            raise
+        except FabricError as error:
+            if attempts.is_uncertain:
+                raise UnknownOutcomeError(
+                    error.code, f"{table} {step.destination}: {step.action} may have happened"
+                ) from error
+            raise
+
+    def repeat(self, call: Callable[[], None]) -> None:
+        """Make a call again while that may help. Raises the FabricError of the last attempt."""
         retrying = Retrying(
             retry=retry_if_exception_type(
                 (RetryLaterError, UnknownOutcomeError, FabricUnavailableError)
@@ -53,16 +68,7 @@ class Caller:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        try:
-            retrying(attempts.once)
-        except (UnknownOutcomeError, OutdatedError):
-            raise
-        except FabricError as error:
-            if attempts.is_uncertain:
-                raise UnknownOutcomeError(
-                    error.code, f"{table} {step.destination}: {step.action} may have happened"
-                ) from error
-            raise
+        retrying(call)
 
 
 class _Attempts:
