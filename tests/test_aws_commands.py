@@ -130,3 +130,45 @@ def test_without_the_cloud_commands_end_with_5_and_change_nothing(
         assert (ended.code, ended.out) == (5, "")
         assert is_one_line(ended.err)
         assert "ec2:DescribeRouteTables" in ended.err
+
+
+# Discovery.
+
+
+def discover(aws: Served, *arguments: str | Path) -> tuple[str | Path, ...]:
+    place = ("--region", "eu-central-1", "--vpc", "vpc-1", "--endpoint", aws.url)
+    return ("aws", "discover", *place, *arguments)
+
+
+def test_a_discovered_vpc_can_be_planned_from_the_file_that_was_written(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    target = cluster.with_name("first.yaml")
+    found = command(*discover(aws, "--network", "100.64.0.0/16", "--write", target))
+    assert found.code == 0
+    assert "subnet-b  eu-central-1b  rtb-b" in found.out
+    assert "7 interfaces with the source/destination check on" in found.out
+    target.write_text(target.read_text() + "store: state/first.db\n")
+    assert command("plan", "-f", target, "--exit-code").code == 10
+    again = command(*discover(aws, "--network", "100.64.0.0/16", "--write", target))
+    assert again.code == 2
+    assert "is there already" in again.err
+
+
+def test_what_would_break_an_installation_is_found(command: Runner, aws: Served) -> None:
+    networks = ("--network", "10.0.0.0/8", "--network", "172.30.0.0/15")
+    found = command(*discover(aws, *networks, "-o", "json"))
+    assert found.code == 3
+    problems = json.loads(found.out)["problems"]
+    assert "10.0.0.0/8 overlaps 10.0.0.0/16, which is the VPC's own: exclude it" in problems
+    inside = [problem for problem in problems if "has a route for" in problem]
+    assert len(inside) == 4
+    assert any("rtb-b has a route for 172.30.0.0/16 to vgw-1" in problem for problem in inside)
+    assert command(*discover(aws)).code == 0
+
+
+def test_a_cluster_file_needs_networks_and_these_cidrs(command: Runner, aws: Served) -> None:
+    for arguments in (("--write", "x.yaml"), ("--network", "10.0.0.1/8")):
+        ended = command(*discover(aws, *arguments))
+        assert (ended.code, ended.out) == (2, "")
+        assert is_one_line(ended.err)

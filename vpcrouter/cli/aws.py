@@ -6,12 +6,14 @@ from vpcrouter.cli.lazy import LazyGroup
 
 command = LazyGroup(
     {
+        "discover": ("aws_discover", "Show what is in a VPC, and write a first cluster file."),
         "quota": ("aws_quota", "Show how many entries each route table takes, and who has them."),
         "iam-policy": ("aws_iam_policy", "Print the IAM policy that vpcrouter needs."),
     },
     "aws",
     "Look at a VPC of AWS: quotas, permissions, what is there.",
     "\b\nExamples:\n"
+    "  vpcrouter aws discover --region eu-central-1 --vpc vpc-0123456789abcdef0\n"
     "  vpcrouter aws quota -f cluster.yaml\n"
     "  vpcrouter aws iam-policy -f cluster.yaml\n",
 )

@@ -1,0 +1,109 @@
+"""``vpcrouter aws discover``: what is in a VPC, and a first cluster file for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ipam.errors import BadInputError, UnavailableError
+from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.options import documented, output_option
+from vpcrouter.cli.output import complain, counted, few, listing, number, write
+from vpcrouter.wire.dump import Json, dump_json
+
+if TYPE_CHECKING:
+    from vpcrouter.fabric.port import Observation
+    from vpcrouter.survey import Survey
+
+_EXAMPLES = """
+vpcrouter aws discover --region eu-central-1 --vpc vpc-0123456789abcdef0
+vpcrouter aws discover --region eu-central-1 --vpc vpc-0123 --network 100.64.0.0/10 --write c.yaml
+"""
+
+
+@documented("Show what is in a VPC, and write a first cluster file.", _EXAMPLES)
+@click.option("--region", required=True, help="Where the VPC is.")
+@click.option("--vpc", required=True, metavar="ID", help="The VPC.")
+@click.option("--endpoint", metavar="URL", help="Another endpoint than the region's own.")
+@click.option(
+    "--network", "networks", multiple=True, metavar="CIDR", help="Addresses for pods; repeat."
+)
+@click.option("--write", "target", metavar="FILE", help="Write a cluster file; never over one.")
+@output_option
+def command(
+    region: str,
+    vpc: str,
+    endpoint: str | None,
+    networks: tuple[str, ...],
+    target: str | None,
+    output: str,
+) -> ExitCode:
+    """Show the subnets of a VPC with their route tables, interfaces and free entries.
+
+    Says what would break an installation as far as it can be seen: networks that overlap the VPC
+    or somebody's routes, and instances with several interfaces.
+    """
+    from ipam.prefix import Prefix
+    from vpcrouter.fabric.aws.fabric import open_aws
+    from vpcrouter.fabric.clock import SystemClock
+    from vpcrouter.survey import cluster_file, survey
+
+    if target is not None and not networks:
+        raise BadInputError("a cluster file needs networks: give --network CIDR")
+    cidrs = [Prefix.parse(text) for text in networks]
+    seen = open_aws(region, vpc, endpoint, None, SystemClock()).read()
+    found = survey(seen, cidrs)
+    write(dump_json(_document(seen, found)) if output == "json" else _report(seen, found))
+    for warning in seen.warnings:
+        complain(warning)
+    if target is not None:
+        _write_new(Path(target), cluster_file(region, vpc, endpoint, cidrs))
+        complain(f"{target}: written; name the node list in it, then run vpcrouter plan")
+    return ExitCode.UNSERVED if found.problems else ExitCode.DONE
+
+
+def _report(seen: Observation, found: Survey) -> str:
+    headings = ("SUBNET", "ZONE", "TABLE", "#INSTANCES", "#FREE IPV4", "#FREE IPV6")
+    rows = [
+        (s.subnet, s.zone, s.table, number(s.instances), number(s.free_ipv4), number(s.free_ipv6))
+        for s in found.subnets
+    ]
+    lines = [f"VPC {seen.vpc}: {few(map(str, seen.local))}\n", listing(headings, rows)]
+    lines.append(f"The quota is {seen.quota_source}.\n")
+    checked = sum(i.source_dest_check for i in seen.interfaces)
+    lines.append(f"{counted(checked, 'interface')} with the source/destination check on.\n")
+    lines += [f"Problem: {problem}\n" for problem in found.problems]
+    lines += [f"Note: {note}\n" for note in found.notes]
+    return "".join(lines)
+
+
+def _document(seen: Observation, found: Survey) -> dict[str, Json]:
+    return {
+        "vpc": seen.vpc,
+        "cidrs": [str(cidr) for cidr in seen.local],
+        "quota_source": seen.quota_source,
+        "subnets": [
+            {
+                "id": s.subnet,
+                "zone": s.zone,
+                "route_table": s.table,
+                "instances": s.instances,
+                "free": {"ipv4": s.free_ipv4, "ipv6": s.free_ipv6},
+            }
+            for s in found.subnets
+        ],
+        "problems": list(found.problems),
+        "notes": list(found.notes),
+    }
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise BadInputError(f"{path}: is there already: choose another name") from error
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror}") from error

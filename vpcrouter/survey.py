@@ -1,0 +1,106 @@
+"""What a VPC offers to a cluster that is to be, and what stands in its way. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.port import Observation, Origin, PrefixList
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetOffer:
+    """A subnet with its table: instances in it, and entries that the table could still take."""
+
+    subnet: str
+    zone: str
+    table: str
+    instances: int
+    free_ipv4: int
+    free_ipv6: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """``problems`` would break the installation, ``notes`` are worth knowing."""
+
+    subnets: tuple[SubnetOffer, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def survey(seen: Observation, networks: Sequence[Prefix]) -> Survey:
+    """Look at a VPC for a cluster with these networks."""
+    tables = {table.id: table for table in seen.tables}
+    attached = {
+        (i.instance, i.subnet) for i in seen.interfaces if i.instance and not i.device_index
+    }
+    instances = Counter(subnet for _, subnet in attached)
+
+    def free(table: str, family: Family) -> int:
+        return max(0, seen.quota[family] - tables[table].counted(family))
+
+    offers = tuple(
+        SubnetOffer(
+            subnet.id,
+            subnet.zone,
+            subnet.table,
+            instances[subnet.id],
+            free(subnet.table, Family.IPV4),
+            free(subnet.table, Family.IPV6),
+        )
+        for subnet in seen.subnets
+    )
+    return Survey(offers, tuple(_problems(seen, networks)), tuple(_notes(seen)))
+
+
+def _problems(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:
+    for position, network in enumerate(networks):
+        for local in seen.local:
+            if network.overlaps(local):
+                yield f"{network} overlaps {local}, which is the VPC's own: exclude it"
+        for other in networks[:position]:
+            if network.overlaps(other):
+                yield f"{network} overlaps {other}: networks must be apart"
+        yield from _routes_in_the_way(seen, network)
+
+
+def _routes_in_the_way(seen: Observation, network: Prefix) -> Iterator[str]:
+    """Routes inside the network; wider ones, such as the default route, do no harm."""
+    for table in seen.tables:
+        for row in table.rows:
+            destination = row.destination
+            inside = destination.prefixes if isinstance(destination, PrefixList) else (destination,)
+            if row.origin is not Origin.LOCAL and any(network.contains(p) for p in inside):
+                yield (
+                    f"{table.id} has a route for {destination} to {row.target}, inside {network}: "
+                    "exclude it from the network, or remove it"
+                )
+
+
+def _notes(seen: Observation) -> Iterator[str]:
+    counts = Counter(i.instance for i in seen.interfaces if i.instance)
+    several = sorted(name for name, count in counts.items() if count > 1 and name)
+    if several:
+        more = f" and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
+        yield (
+            f"{', '.join(several[:_NAMED])}{more}: several interfaces; pods are reached over the "
+            "one that has the node's address"
+        )
+
+
+def cluster_file(region: str, vpc: str, endpoint: str | None, networks: Sequence[Prefix]) -> str:
+    """A first cluster file, as text."""
+    cidrs = ", ".join(f'"{cidr}"' for cidr in networks)
+    elsewhere = f', endpoint: "{endpoint}"' if endpoint else ""
+    return (
+        "version: 1\n"
+        f"cluster: {vpc}\n"
+        f"networks: [{{name: pods, cidrs: [{cidrs}]}}]\n"
+        f"fabric: {{kind: aws, region: {region}, vpc: {vpc}{elsewhere}}}\n"
+        "nodes: {kubernetes: nodes.json}  # kubectl get nodes -o json > nodes.json\n"
+    )
