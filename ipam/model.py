@@ -141,6 +141,7 @@ def state(
     networks = tuple(networks)
     for network in networks:
         check_network(network)
+    _check_apart(networks)
     shares = {share.id: share for share in sorted(subnets, key=lambda share: share.id)}
     _check_disjoint(shares.values())
     spaces = {
@@ -171,6 +172,13 @@ def check_network(network: Network) -> None:
                 f"network {network.name}: a node prefix of /{node} cannot hold blocks of "
                 f"/{block}: use a block length from {node} to {node + 16}"
             )
+
+
+def _check_apart(networks: Iterable[Network]) -> None:
+    ranges = sorted((cidr, network.name) for network in networks for cidr in network.cidrs)
+    for (left, one), (right, other) in pairwise(ranges):
+        if left.contains(right):
+            raise BadInputError(f"{left} of network {one} and {right} of network {other} overlap")
 
 
 def _check_disjoint(shares: Iterable[SubnetShare]) -> None:

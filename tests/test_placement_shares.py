@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipam.errors import BadInputError
 from ipam.model import Claim, Network, state
 from ipam.placement import join
 from ipam.prefix import Family, Prefix, merge
@@ -80,6 +84,23 @@ def test_a_half_whose_blocks_are_all_excluded_is_passed_over() -> None:
     assert str(further_share(pods, (), V4, ())) == "10.0.1.0/24"
     pods = (network("10.0.0.0/24", node=25, exclude=("10.0.0.1/32", "10.0.0.65/32")),)
     assert str(further_share(pods, (), V4, ())) == "10.0.0.128/25"
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ([network("10.0.0.0/27")], "network pods: 10.0.0.0/27 is smaller than a block"),
+        ([network("10.0.0.0/8", node=27)], "cannot hold blocks of /26"),
+        ([network("fd00::/48", block=26), network("10.0.0.0/8", node=2)], "from 2 to 18"),
+        ([network("10.0.0.0/8"), network("10.9.0.0/16")], "10.9.0.0/16 of network pods overlap"),
+        ([network("10.0.0.0/8", "10.0.0.0/8")], "overlap"),
+    ],
+)
+def test_networks_that_cannot_be_given_out_are_refused(
+    networks: list[Network], message: str
+) -> None:
+    with pytest.raises(BadInputError, match=re.escape(message)):
+        state("test", networks)
 
 
 def test_a_network_of_one_block_serves_one_subnet() -> None:
