@@ -15,6 +15,7 @@ from tests.vpcs import QUOTA, vpc_document, write_document
 from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.policy import INTERFACES, LOOKING, ROUTING
 from vpcrouter.fabric.codes import Ec2Error
+from vpcrouter.fabric.port import InstanceState
 
 CLUSTER = """\
 version: 1
@@ -130,6 +131,26 @@ def test_without_the_cloud_commands_end_with_5_and_change_nothing(
         assert (ended.code, ended.out) == (5, "")
         assert is_one_line(ended.err)
         assert "ec2:DescribeRouteTables" in ended.err
+
+
+def test_a_step_that_is_not_allowed_is_named_with_its_remedy_and_the_others_are_made(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    denied = Ec2Error("UnauthorizedOperation", "You are not authorized to perform this operation.")
+    aws.disturbed.errors_before["CreateRoute"] = [denied]
+    ended = command("apply", "--yes", "-f", cluster, "-o", "json")
+    document = json.loads(ended.out)
+    assert ended.code == 0
+    assert len(document["steps"]) > 1
+    aws.disturbed.always["CreateRoute"] = denied
+    aws.disturbed.always["ReplaceRoute"] = denied
+    aws.account.vpc.put_instance("i-a0", InstanceState.STOPPED)
+    aws.clock.sleep(61)
+    ended = command("apply", "--yes", "-f", cluster, "-o", "json")
+    assert ended.code == 5
+    refused = [failure for failure in json.loads(ended.out)["failed"] if failure["code"]]
+    assert {failure["code"] for failure in refused} == {"UnauthorizedOperation"}
+    assert all("vpcrouter aws iam-policy" in failure["remedy"] for failure in refused)
 
 
 # Discovery.

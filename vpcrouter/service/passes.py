@@ -167,6 +167,7 @@ _REMEDIES = {
     "InvalidNetworkInterfaceID.NotFound": "the node is going: run apply again once it is gone",
     "InvalidRouteTableID.NotFound": "check which table the subnet uses",
     "InvalidRouteTableId.NotFound": "check which table the subnet uses",
+    "UnauthorizedOperation": "allow it: vpcrouter aws iam-policy prints what is needed",
     "RouteAlreadyExists": "somebody else made this entry: remove it, or exclude its range",
 }
 
