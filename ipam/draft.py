@@ -6,6 +6,7 @@ from, which stays as it was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ipam import shares
@@ -38,17 +39,19 @@ class Draft:
 
     # Subnets and their prefixes
 
-    def add_subnets(self, names: list[str]) -> None:
-        """Make subnets known and give each a prefix per family, as long as there are some."""
-        new = [name for name in sorted(set(names)) if name not in self.subnets]
+    def add_subnets(self, joining: Mapping[str, int]) -> None:
+        """Make the subnets known that so many nodes join, each with a prefix per family.
+
+        As long as there are some: a subnet may have to do without.
+        """
+        new = {name: nodes for name, nodes in joining.items() if name not in self.subnets}
         for family in self.families:
-            lacking = [name for name in new if not self._has_prefix(name, family)]
-            if lacking and not self._taken(family):
-                first = shares.first_shares(self.networks, family, lacking)
+            if not self._taken(family):
+                first = shares.first_shares(self.networks, family, new)
                 for name, prefix in first.items():
                     self._add_prefix(name, prefix)
             else:
-                for name in lacking:
+                for name in sorted(new):
                     self.add_prefix(name, family)
 
     def add_prefix(self, subnet: str, family: Family) -> Prefix | None:
@@ -69,10 +72,6 @@ class Draft:
         space = empty_space(self.networks, prefix)
         known = self.spaces.get(subnet, ())
         self.spaces[subnet] = tuple(sorted((*known, space), key=lambda space: space.prefix))
-
-    def _has_prefix(self, subnet: str, family: Family) -> bool:
-        share = self.subnets.get(subnet)
-        return share is not None and any(p.family is family for p in share.prefixes)
 
     def _taken(self, family: Family) -> list[Prefix]:
         return [

@@ -49,8 +49,8 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     fresh, refused = _fresh(draft, claims)
     if not fresh:
         return Outcome(state, tuple(refused))
-    draft.add_subnets([claim.subnet for claim in fresh])
     joining = Counter(claim.subnet for claim in fresh)
+    draft.add_subnets(joining)
     plans = {
         family: groups.rearrange(draft, family, joining, budget.get(family, 0))
         for family in draft.families
@@ -195,6 +195,7 @@ class _Picker:
         self._subnet = subnet
         self._cap = plan.cap
         self._budget = budget
+        self._is_full = False
         self._open: list[tuple[int, Prefix]] = []
         self._closing: list[tuple[int, Prefix]] = []
         for group in groups.measured(draft, subnet, family):
@@ -204,7 +205,9 @@ class _Picker:
 
     def pick(self) -> Prefix | None:
         """A block in an empty node prefix, else in one that is in use; None if all is full."""
-        return self._in_lightest_group() or self._beyond()
+        block = None if self._is_full else self._in_lightest_group() or self._beyond()
+        self._is_full = block is None
+        return block
 
     def beside(self, owned: Sequence[Prefix]) -> Prefix | None:
         """A further block for the owner of these, as close to them as can be."""

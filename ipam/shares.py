@@ -7,7 +7,7 @@ loan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ipam.model import Network, empty_space, network_of
 from ipam.prefix import Family, Prefix, merge
@@ -32,23 +32,22 @@ def spare(networks: Sequence[Network], taken: Iterable[Prefix], family: Family) 
 
 
 def first_shares(
-    networks: Sequence[Network], family: Family, subnets: Sequence[str]
+    networks: Sequence[Network], family: Family, joining: Mapping[str, int]
 ) -> dict[str, Prefix]:
-    """A prefix for each of the subnets that a cluster starts with, all of one size.
+    """A prefix for each of the subnets that a cluster starts with, given how many nodes join each.
 
-    They lie as far apart as possible, so that what is beside them stays spare. Subnets for which
-    nothing is left get none.
+    All are of one size, but for subnets whose nodes would fill most of that. They lie as far apart
+    as possible, so that what is beside them stays spare. Subnets for which nothing is left get
+    none.
     """
     room = spare(networks, (), family)
-    if not room or not subnets:
-        return {}
-    longest = max(network_of(networks, prefix).block[family] for prefix in room)
-    places: list[Prefix] = []
-    length = room[0].length
-    while length <= longest and len(places) <= len(subnets):
-        places = _places(networks, room, length)
-        length += 1
-    return dict(zip(sorted(subnets), places, strict=False))
+    lengths = _lengths(networks, room, joining) if room else {}
+    chosen: dict[str, Prefix] = {}
+    for subnet in sorted(lengths, key=lambda subnet: (lengths[subnet], subnet)):
+        room = spare(networks, chosen.values(), family)
+        if room:
+            chosen[subnet] = _carved(networks, room[0], lengths[subnet])
+    return chosen
 
 
 def further_share(
@@ -71,7 +70,7 @@ def further_share(
     largest = room[0]
     if largest.length >= network_of(networks, largest).node[family]:
         return largest
-    return next(half for half in largest.halves() if _is_usable(networks, half))
+    return _carved(networks, largest, largest.length + 1)
 
 
 def _neighbours(own: Iterable[Prefix]) -> Iterator[Prefix]:
@@ -92,24 +91,40 @@ def _without(prefix: Prefix, taken: Sequence[Prefix], longest: int) -> list[Pref
     return _without(zero, inside, longest) + _without(one, inside, longest)
 
 
-def _places(networks: Sequence[Network], room: Iterable[Prefix], length: int) -> list[Prefix]:
-    """The usable prefixes of a length, those first that leave most between them."""
-    places = [
-        (_reversed(index, length - prefix.length), prefix.value, index)
-        for prefix in room
-        if prefix.length <= length <= network_of(networks, prefix).block[prefix.family]
-        for index in range(1 << (length - prefix.length))
-    ]
-    family = next(iter(room)).family
-    step = family.width - length
-    found = (Prefix(family, value + (index << step), length) for _, value, index in sorted(places))
-    return [prefix for prefix in found if _is_usable(networks, prefix)]
+def _lengths(
+    networks: Sequence[Network], room: Sequence[Prefix], joining: Mapping[str, int]
+) -> dict[str, int]:
+    """The prefix length for each subnet, so that one prefix more than there are subnets is left."""
+    around = network_of(networks, room[0])
+    family = room[0].family
+    common = room[0].length
+    while common < around.block[family] and _count(room, common) <= len(joining):
+        common += 1
+    lengths = {
+        subnet: min(common, max(room[0].length, around.node[family] - (2 * nodes - 1).bit_length()))
+        for subnet, nodes in joining.items()
+    }
+    places = _count(room, common) - 1
+    while sum(1 << (common - length) for length in lengths.values()) > places:
+        widest = min(lengths, key=lambda subnet: (lengths[subnet], subnet))
+        if lengths[widest] == common:
+            break
+        lengths[widest] += 1
+    return lengths
+
+
+def _count(prefixes: Iterable[Prefix], length: int) -> int:
+    """How many prefixes of a length there are in others."""
+    return sum(1 << (length - prefix.length) for prefix in prefixes if prefix.length <= length)
+
+
+def _carved(networks: Sequence[Network], prefix: Prefix, length: int) -> Prefix:
+    """The first usable prefix of that length in one that is usable; that one if it is no wider."""
+    while prefix.length < length:
+        prefix = next(half for half in prefix.halves() if _is_usable(networks, half))
+    return prefix
 
 
 def _is_usable(networks: Sequence[Network], prefix: Prefix) -> bool:
     _, free, _ = empty_space(networks, prefix).measure(prefix)
     return free > 0
-
-
-def _reversed(index: int, bits: int) -> int:
-    return int(format(index, f"0{bits}b")[::-1], 2) if bits else 0

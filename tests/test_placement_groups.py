@@ -120,7 +120,7 @@ def test_nodes_that_grow_count_by_their_blocks(seed: int) -> None:
         now = grow(now, name, random.randint(1, 3), {V4: 12}).state
     more = [Claim(f"more{number:03}", "ab"[number % 2], "id") for number in range(60)]
     now = join(now, more, {V4: 12}).state
-    assert largest_piece(now, 12) <= 1.25 * ideal_piece(now, 12)
+    assert largest_piece(now, 12) <= 1.4 * ideal_piece(now, 12)
 
 
 def test_an_entry_moves_to_another_subnet_when_that_lowers_the_largest_load() -> None:

@@ -36,13 +36,22 @@ def texts(shares: dict[str, Prefix]) -> dict[str, str]:
 
 def test_a_network_is_split_by_a_power_of_two_that_leaves_something_spare() -> None:
     pods = (network("100.64.0.0/10"),)
-    assert texts(first_shares(pods, V4, ["a"])) == {"a": "100.64.0.0/11"}
-    assert texts(first_shares(pods, V4, ["c", "a", "b"])) == {
+    assert texts(first_shares(pods, V4, {"a": 1})) == {"a": "100.64.0.0/11"}
+    assert texts(first_shares(pods, V4, {"c": 1, "a": 1, "b": 1})) == {
         "a": "100.64.0.0/12",
         "b": "100.96.0.0/12",
         "c": "100.80.0.0/12",
     }
-    assert {p.length for p in first_shares(pods, V4, ["a", "b", "c", "d"]).values()} == {13}
+    assert {p.length for p in first_shares(pods, V4, dict.fromkeys("abcd", 1)).values()} == {13}
+
+
+def test_a_subnet_that_would_fill_most_of_its_prefix_gets_a_wider_one() -> None:
+    pods = (network("100.64.0.0/10"),)  # 16,384 node prefixes
+    for nodes, length in ((1024, 13), (1025, 12), (2049, 11), (9000, 11)):
+        shares = first_shares(pods, V4, {"a": 10, "b": nodes, "c": 10, "d": 10})
+        lengths = {subnet: prefix.length for subnet, prefix in shares.items()}
+        assert lengths == {"a": 13, "b": length, "c": 13, "d": 13}
+        assert spare(pods, shares.values(), V4)
 
 
 def test_families_are_divided_apart() -> None:
@@ -53,7 +62,7 @@ def test_families_are_divided_apart() -> None:
 
 def test_later_subnets_and_full_ones_take_half_of_the_largest_spare_prefix() -> None:
     pods = (network("100.64.0.0/10"),)
-    taken = list(first_shares(pods, V4, ["a", "b", "c"]).values())
+    taken = list(first_shares(pods, V4, dict.fromkeys("abc", 1)).values())
     own = [Prefix.parse("100.96.0.0/12")]
     for expected in ("100.112.0.0/13", "100.120.0.0/14", "100.124.0.0/15"):
         share = further_share(pods, taken, V4, own)
@@ -64,7 +73,7 @@ def test_later_subnets_and_full_ones_take_half_of_the_largest_spare_prefix() -> 
 
 def test_a_full_subnet_takes_the_neighbour_of_its_prefix_if_as_much_is_spare_besides() -> None:
     pods = (network("100.64.0.0/10"),)
-    taken = list(first_shares(pods, V4, ["a", "b", "c", "d"]).values())
+    taken = list(first_shares(pods, V4, dict.fromkeys("abcd", 1)).values())
     own = [Prefix.parse("100.80.0.0/13")]
     share = further_share(pods, taken, V4, own)
     assert str(share) == "100.88.0.0/13"
@@ -74,7 +83,7 @@ def test_a_full_subnet_takes_the_neighbour_of_its_prefix_if_as_much_is_spare_bes
 
 def test_what_is_excluded_is_not_given_to_a_subnet() -> None:
     pods = (network("10.0.0.0/16", exclude=("10.0.0.0/17",)),)
-    assert texts(first_shares(pods, V4, ["a"])) == {"a": "10.0.128.0/18"}
+    assert texts(first_shares(pods, V4, {"a": 1})) == {"a": "10.0.128.0/18"}
     assert [str(prefix) for prefix in spare(pods, (), V4)] == ["10.0.128.0/17"]
     assert spare((network("10.0.0.0/25", exclude=("10.0.0.64/26", "10.0.0.9/32")),), (), V4) == []
 
@@ -130,10 +139,8 @@ def test_large_networks_with_small_blocks_and_small_ones_with_large_blocks() -> 
 def test_shares_are_apart_and_of_one_size_and_all_is_given_out_in_the_end(
     networks: tuple[Network, ...], count: int, family: Family
 ) -> None:
-    subnets = [f"s{number}" for number in range(count)]
-    first = first_shares(networks, family, subnets)
+    first = first_shares(networks, family, {f"s{n}": n for n in range(1, count + 1)})
     taken = list(first.values())
-    assert len({prefix.length for prefix in taken}) <= 1
     while (share := further_share(networks, taken, family, taken[:1])) is not None:
         taken.append(share)
         assert len(taken) < 200
