@@ -24,7 +24,7 @@ demo: $(READY)  ## set up everything and run the demonstration
 test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
 	$(SEEDED) $(BIN)/pytest -n $(JOBS)
 
-prove: $(READY)  ## run the tests with the full counts (over an hour)
+prove: $(READY)  ## run the tests with the full counts (about an hour on two cores)
 	VPCROUTER_COUNTS=prove $(SEEDED) $(BIN)/pytest -n $(JOBS)
 
 bench: $(READY)  ## measure and print numbers (ONLY=planning runs one benchmark)
