@@ -231,6 +231,21 @@ def test_reads_that_lag_do_not_hide_own_changes(tmp_path: Path) -> None:
         assert target(aws) == "eni-a0"
 
 
+def test_a_read_from_before_the_last_two_changes_is_known_to_be_old(tmp_path: Path) -> None:
+    with served(write_document(tmp_path, vpc_document()), Behaviour(lag=25)) as aws:
+        fabric = aws.fabric()
+        fabric.apply("rtb-a", CREATE)
+        aws.clock.sleep(20)
+        fabric.apply("rtb-a", REPLACE)
+        aws.clock.sleep(10)
+        fabric.apply("rtb-a", Step(Action.REPLACE, POD, "eni-a2", "eni-a1", "test"))
+        aws.clock.sleep(14)
+        rows = {t.id: t.rows for t in fabric.read().tables}["rtb-a"]
+        assert [row.target for row in rows if row.destination == POD] == ["eni-a0"]
+        fabric.apply("rtb-a", Step(Action.REPLACE, POD, "eni-a0", "eni-a2", "test"))
+        assert target(aws) == "eni-a0"
+
+
 def test_a_row_that_somebody_else_took_over_is_not_touched(aws: Served) -> None:
     fabric = aws.fabric()
     fabric.apply("rtb-a", CREATE)
