@@ -124,7 +124,8 @@ def least_load(
     low = floor if known is None else max(floor, known)
     less: int | None = None
     total = weights.away[trie.leaves]
-    high = max(float(total.sum()), low)
+    # the pass adds up in another order: its sum may be a little above this one
+    high = max(float(total.sum()) * (1 + _BELOW), low)
     high_entries = len(weights.allowance)
     while True:
         loads = np.unique(np.append(np.linspace(low, high, _WIDTH), low))

@@ -232,7 +232,7 @@ def _proven_less(
     if not owned.scattered.any() and problem.even and _crews_suffice(problem, less):
         return less
     plan = forward(problem, owned, _destinations(problem, ground, below, {}), {}, below)
-    return less if plan.load < load else None
+    return less if plan.load <= below else None
 
 
 def _crews_suffice(problem: Problem, entries: int) -> bool:
