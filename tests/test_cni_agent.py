@@ -25,6 +25,7 @@ def give_uplink(space: Namespace) -> None:
             index = kernel.link_lookup(ifname=name)[0]
             kernel.link("set", index=index, state="up")
         kernel.addr("add", index=index, address="192.0.2.10", prefixlen=24)
+        kernel.addr("add", index=index, address="2001:db8::10", prefixlen=64, flags=2)
         kernel.route("add", dst="0.0.0.0/0", oif=index)
 
 
@@ -147,7 +148,7 @@ def test_without_an_agent_adding_is_tried_again_and_deleting_made_good(
         status, result = place.call("ADD", "c10", pods[0].path)
         assert status == 0
     for address in addresses_of(result):
-        assert place.space.ping(address)  # pods need no agent to run
+        assert place.space.ping(address, timeout=3), address  # pods need no agent to run
     assert links(place.space) > before
     status, error = place.call("ADD", "c11", pods[1].path)
     assert (status, error["code"]) == (1, 11)

@@ -289,6 +289,7 @@ def results(draw: st.DrawFn) -> Result:
     return Result(tuple(interfaces), tuple(addresses), tuple(routes), dns)
 
 
+@settings(max_examples=examples(test=40, prove=2_000))
 @given(results(), st.sampled_from(VERSIONS))
 def test_a_result_keeps_what_its_version_can_say(result: Result, version: str) -> None:
     written = json.dumps(dump(result, version))
@@ -298,6 +299,7 @@ def test_a_result_keeps_what_its_version_can_say(result: Result, version: str) -
         assert read == result
 
 
+@settings(max_examples=examples(test=40, prove=2_000))
 @given(results(), results())
 def test_results_of_plugins_before_come_first(own: Result, previous: Result) -> None:
     both = own.after(previous)
