@@ -17,8 +17,8 @@ from vpcrouter.simulate.events import (
     Leave,
     Load,
     Recover,
-    read_events,
 )
+from vpcrouter.simulate.events_file import read_events
 
 NODES = ("n1", "n2")
 SUBNETS = ("s1", "s2")

@@ -8,7 +8,7 @@ from pathlib import Path
 from vpcrouter.cluster import Cluster, View
 from vpcrouter.planner import plan
 from vpcrouter.simulate.engine import live
-from vpcrouter.simulate.events import read_events
+from vpcrouter.simulate.events_file import read_events
 from vpcrouter.simulate.report import Figures, figures
 from vpcrouter.simulate.world import World
 
