@@ -26,6 +26,7 @@ from tests.counts import examples
 from tests.histories import network, start, table
 from tests.promises import apply_steps, check_settled, settled
 from tests.strict_model import Vpc
+from vpcrouter.model import RouteTable
 from vpcrouter.planner import plan
 from vpcrouter.simulate.events import Change, Event, Fail, Grow, Join, Leave, Load, Recover
 from vpcrouter.simulate.world import World, happen, smallest_budget
@@ -87,12 +88,33 @@ class _Cluster(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), budget=st.integers(0, 8))
     def change_quota(self, which: int, budget: int) -> None:
-        tables = list(self.world.tables)
-        old = tables[which % len(tables)]
+        old = self.world.tables[which % len(self.world.tables)]
         new = table(old.id, budget, reserve=1)
-        tables[which % len(tables)] = replace(old, limit=new.limit, budget=new.budget)
-        self.world = replace(self.world, tables=tuple(tables), budget=smallest_budget(tables))
-        self.is_settled = False
+        self._table(replace(old, limit=new.limit, budget=new.budget))
+
+    @rule(which=st.integers(0, 1), data=st.data())
+    def somebody_removes_an_entry(self, which: int, data: st.DataObject) -> None:
+        old = self.world.tables[which % len(self.world.tables)]
+        if old.entries:
+            gone = data.draw(st.sampled_from(old.entries))
+            self._table(replace(old, entries=tuple(e for e in old.entries if e != gone)))
+
+    @rule(which=st.integers(0, 1), data=st.data(), deeper=st.integers(-2, 3))
+    def somebody_adds_an_entry(self, which: int, data: st.DataObject, deeper: int) -> None:
+        """In or around the prefixes of a subnet; it may be in the way."""
+        old = self.world.tables[which % len(self.world.tables)]
+        prefixes = [p for subnet in self.world.snapshot().subnets for p in subnet.prefixes]
+        if prefixes:
+            prefix = data.draw(st.sampled_from(prefixes))
+            prefix = prefix.ancestor(prefix.length + min(deeper, 0))
+            for _ in range(deeper):
+                prefix = data.draw(st.sampled_from(prefix.halves()))
+            if all(entry.destination != prefix for entry in old.entries):
+                self._table(replace(old, foreign=tuple(sorted({*old.foreign, prefix}))))
+
+    @rule(which=st.integers(0, 1))
+    def somebody_removes_theirs(self, which: int) -> None:
+        self._table(replace(self.world.tables[which % len(self.world.tables)], foreign=()))
 
     # Changes of the tables.
 
@@ -131,6 +153,11 @@ class _Cluster(RuleBasedStateMachine):
     def _happen_to_somebody(self, data: st.DataObject, change: Change) -> None:
         if self.world.nodes:
             self._happen(data.draw(st.sampled_from(sorted(self.world.nodes))), change)
+
+    def _table(self, new: RouteTable) -> None:
+        tables = tuple(new if old.id == new.id else old for old in self.world.tables)
+        self.world = replace(self.world, tables=tables, budget=smallest_budget(tables))
+        self.is_settled = False
 
     def _happen(self, name: str, change: Change) -> None:
         self.world = happen(self.world, Event(0.0, name, change, 0))
