@@ -81,6 +81,32 @@ def test_a_full_subnet_takes_the_neighbour_of_its_prefix_if_as_much_is_spare_bes
     assert [str(p) for p in merge([*own, share])] == ["100.80.0.0/12"]
 
 
+def test_a_node_that_joins_a_full_subnet_widens_its_prefix() -> None:
+    batch = [Claim(f"{subnet}0", subnet, "id") for subnet in "abcd"]
+    now = join(state("test", [network("10.0.0.0/20")]), batch, {V4: 44}).state
+    assert [str(prefix) for prefix in now.prefixes("a")] == ["10.0.0.0/23"]
+    now = join(now, [Claim("a1", "a", "id"), Claim("a2", "a", "id")], {V4: 44}).state
+    assert [str(prefix) for prefix in merge(now.prefixes("a"))] == ["10.0.0.0/22"]
+
+
+def test_a_further_prefix_does_not_make_more_groups_than_the_budget() -> None:
+    batch = [Claim(f"n{number:02}", "a", "id") for number in range(33)]
+    now = join(state("test", [network("10.0.0.0/18")]), batch[:30], {V4: 15}).state
+    assert (len(now.prefixes("a")), len(now.subnets["a"].groups)) == (1, 15)
+    now = join(now, batch[30:], {V4: 15}).state
+    assert len(now.prefixes("a")) == 2
+    assert len(now.subnets["a"].groups) == 15
+
+
+def test_while_prefixes_are_few_for_the_budget_nobody_shares() -> None:
+    batch = [Claim(f"n{number:02}", "a", "id") for number in range(5)]
+    for entries, prefixes in ((44, 2), (3, 1)):
+        now = join(state("test", [network("10.0.0.0/21")]), batch, {V4: entries}).state
+        assert len(now.prefixes("a")) == prefixes
+        homes = {node_prefix for name in now.nodes for node_prefix in now.node_prefixes(name)}
+        assert len(homes) == (5 if prefixes > 1 else 4)
+
+
 def test_what_is_excluded_is_not_given_to_a_subnet() -> None:
     pods = (network("10.0.0.0/16", exclude=("10.0.0.0/17",)),)
     assert texts(first_shares(pods, V4, {"a": 1})) == {"a": "10.0.128.0/18"}
