@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import hypothesis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ipam.model import Claim, Network, State, state
 from ipam.placement import Outcome, grow, join, leave, release
@@ -154,10 +162,9 @@ def _free_inside(now: State, name: str, family: Family) -> set[Prefix]:
     return found
 
 
-TestHistory = History.TestCase
-TestHistory.settings = settings(
-    max_examples=examples(test=40, prove=10_000), stateful_step_count=20
-)
+def test_histories(seed: int) -> None:
+    counts = settings(max_examples=examples(test=50, prove=4_000), stateful_step_count=20)
+    run_state_machine_as_test(hypothesis.seed(seed)(History), settings=counts)
 
 
 @given(small_networks(), st.lists(claims, max_size=30), budgets, st.data())
