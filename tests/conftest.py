@@ -35,7 +35,13 @@ hypothesis.settings.load_profile(counts.PROFILE)
 
 
 # Seeds: every property and every test with an argument `seed` runs with fixed seeds and once with
-# the random one of this run, which the header names.
+# the random one of this run, which the header names. State machines, which pytest cannot run
+# twice, take the random one.
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.hypothesis_seed = SEED
 
 
 def pytest_report_header() -> str:
