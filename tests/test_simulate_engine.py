@@ -113,6 +113,18 @@ def test_a_ratio_without_a_number_is_null_in_json() -> None:
     assert result.violations == ()
 
 
+def test_a_full_table_that_would_need_a_wider_cover_leaves_what_is_new_unserved() -> None:
+    """Without a reserve there is no hitless way to it; with one there is."""
+    pods = network((Family.IPV4,), 22)
+    for reserve, unserved in ((0, ("s0",)), (1, ())):
+        world = start([3, 3], [table("t0", 2, reserve)], pods, {})
+        history = _live(world, (1, "s0n0", Grow(2)))
+        (moment,) = history.moments
+        assert moment.unserved == unserved
+        assert figures(history).violations == ()
+        assert moment.steps == (0 if unserved else 2)
+
+
 def test_the_document_has_the_keys_that_programs_read() -> None:
     found = document(figures(_live(_world(2), (1, "s0n0", Grow(1)))))
     assert list(found) == [

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from vpcrouter.model import Plan, RouteTable, Snapshot
+from vpcrouter.model import Plan, Snapshot
 from vpcrouter.reachability import Ground, Violation
 from vpcrouter.simulate.checks import Claims, StepChecks, settled_violations
 from vpcrouter.simulate.events import Event
+from vpcrouter.simulate.stuck import held_back, is_as_planned
 from vpcrouter.simulate.world import World, happen
 
 Planner = Callable[[Snapshot, float], Plan]
@@ -82,8 +83,9 @@ def _settle(
             tables.append(checks.table())
         steps += made
         snapshot = replace(snapshot, route_tables=tuple(tables))
-        if _as_planned(snapshot.route_tables, plan):
+        if all(map(is_as_planned, snapshot.route_tables, plan.tables)):
             break
+    plan = held_back(snapshot, plan)
     least = make_plan(_from_nothing(snapshot), 0.0)
     broken += settled_violations(snapshot, plan, least, slack)
     moment = Moment(
@@ -96,13 +98,6 @@ def _settle(
         violations=tuple(broken),
     )
     return moment, replace(world, tables=snapshot.route_tables)
-
-
-def _as_planned(tables: Sequence[RouteTable], plan: Plan) -> bool:
-    """Whether the tables hold what the plan says, so that planning again would change nothing."""
-    wanted = ({(e.destination, e.interface) for e in table.entries} for table in plan.tables)
-    held = ({(e.destination, e.interface) for e in table.entries} for table in tables)
-    return all(have == want for have, want in zip(held, wanted, strict=True))
 
 
 def _from_nothing(snapshot: Snapshot) -> Snapshot:
