@@ -27,6 +27,7 @@ from tests.optimum.case import (
 from tests.optimum.claims import EntriesBelow, check, claims
 from tests.optimum.clusters import Make, clusters
 from tests.snapshots import Shape, snapshots
+from tests.strict_model import blocks_of
 from vpcrouter.model import (
     Block,
     Kind,
@@ -45,8 +46,8 @@ SMALL_ODD = Make(
     homes=(1, 4),
     owners=("alone", "scattered"),
     crew=False,
-    capacity=("equal", "by subnet", "mixed"),
-    peculiar=(False, True),
+    capacity=("equal", "by subnet", "mixed", "mixed"),
+    peculiar=(0.0, 0.3, 0.6),
 )
 LARGER = replace(SMALL, subnets=(1, 3), homes=(2, 5), deep=(0, 3), tables=(1, 1))
 LARGER_ODD = replace(SMALL_ODD, subnets=(1, 3), homes=(1, 6), deep=(0, 3), tables=(1, 1))
@@ -87,7 +88,7 @@ def test_where_the_problem_is_hard_what_is_claimed_is_true(cluster: Snapshot) ->
         check(claim, by_both)
 
 
-@settings(max_examples=examples(test=80, prove=1_000))
+@settings(max_examples=examples(test=120, prove=1_000))
 @given(cluster=clusters(LARGER))
 def test_of_several_subnets_the_least_load_is_the_optimum_and_proven(cluster: Snapshot) -> None:
     for claim in claims(cluster):
@@ -95,7 +96,7 @@ def test_of_several_subnets_the_least_load_is_the_optimum_and_proven(cluster: Sn
         check(claim, by_program)
 
 
-@settings(max_examples=examples(test=100, prove=1_000))
+@settings(max_examples=examples(test=120, prove=1_000))
 @given(cluster=clusters(LARGER_ODD))
 def test_of_several_hard_subnets_what_is_claimed_is_true(cluster: Snapshot) -> None:
     for claim in claims(cluster):
@@ -163,6 +164,19 @@ def test_which_part_is_cut_off_depends_on_where_the_forwarder_is(
     (claim,) = claims(_one_tree(budget, sizes))
     check(claim, by_both)
     assert claim.proof == Proof(ProofStatus.OPTIMAL, least, least, less)
+
+
+def test_only_the_largest_capacities_bound_the_load_from_below() -> None:
+    lost = _one_tree(2, {"10.0.0.0/26": 5, "10.0.0.128/26": 5})
+    down = [replace(node, healthy=False) for node in lost.nodes]
+    able = [
+        Node(f"m{number}", "s", f"eni-m{number}", {}, capacity=capacity)
+        for number, capacity in enumerate((0.5, 8.0, 0.5, 8.0, 0.5))
+    ]
+    cluster = snapshot(lost.subnets, [*down, *able], blocks_of(lost), lost.route_tables)
+    (claim,) = claims(cluster)
+    check(claim, by_both)
+    assert claim.proof == Proof(ProofStatus.OPTIMAL, 5 / 8, 5 / 8, None)
 
 
 # Those who know what is possible.

@@ -16,7 +16,7 @@ HUNDREDS = Make(
     parts=4,
     deep=(0, 3),
     tables=(1, 1),
-    peculiar=(False, True),
+    peculiar=(0.0, 0.3),
 )
 
 

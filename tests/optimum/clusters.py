@@ -28,7 +28,7 @@ class Make:
     most. ``owners``: "alone" (each home belongs to a node of its own) or "scattered" (blocks of
     anybody anywhere). ``idle``: nodes without blocks; ``crew``: as many more as there are entries
     to forward. ``deep``: address bits that a tree has beyond what its homes take.
-    ``peculiar``: nodes that are down, forward for nobody or are to be avoided. ``present``:
+    ``peculiar``: how likely a node is down, forwards for nobody or is to be avoided. ``present``:
     tables hold entries already. ``lost``: the nodes of the first subnet are all down, and entries
     for it go to any subnet's.
     """
@@ -43,7 +43,7 @@ class Make:
     tables: tuple[int, int] = (1, 2)
     capacity: tuple[str, ...] = ("equal", "by subnet")
     weights: tuple[str, ...] = ("equal", "integers", "zeros", "doubling", "zipf", "quarters")
-    peculiar: tuple[bool, ...] = (False,)
+    peculiar: tuple[float, ...] = (0.0,)
     present: tuple[bool, ...] = (False, True)
     lost: bool = False
 
@@ -93,7 +93,7 @@ class _Maker:
     owners: str
     capacity: str
     weights: str
-    peculiar: bool
+    peculiar: float
     present: bool
     random: Random
 
@@ -168,19 +168,19 @@ class _Maker:
         for number in range(count):
             name = f"{place.subnet.id}n{number:03}"
             lost = self.make.lost and place.subnet.id == "s0"
-            odd = self.peculiar and (number < owners or not self.make.crew)
+            odd = self.peculiar if number < owners or not self.make.crew else 0.0
             found.append(
                 Node(
                     name,
                     place.subnet.id,
                     f"eni-{name}",
                     {},
-                    capacity=self.random.choice([1.0, 1.0, 2.0, 3.0])
+                    capacity=self.random.choice([0.5, 1.0, 3.0, 8.0])
                     if self.capacity == "mixed"
                     else unit,
-                    healthy=not lost and (not odd or self.random.random() < 0.8),
-                    forwards=not odd or self.random.random() < 0.8,
-                    avoid=odd and self.random.random() < 0.15,
+                    healthy=not lost and self.random.random() >= odd / 2,
+                    forwards=self.random.random() >= odd,
+                    avoid=self.random.random() < odd / 2,
                 )
             )
         return found
