@@ -25,7 +25,7 @@ from vpcrouter.planner.arrays import Floats, Ints
 from vpcrouter.planner.trie import Trie
 
 _ROUNDING = 1e-12  # relative: keeps a relaxation one where large sums are subtracted
-_BELOW = 1e-9  # relative: sums of the same weights may differ by less
+_ABOVE = 1e-9  # relative: far more than sums of the same weights differ by
 _WIDTH = 16  # loads evaluated in one pass: wide enough to hide numpy's cost per call
 
 
@@ -103,50 +103,29 @@ def count(trie: Trie, weights: Weights, loads: Floats) -> Counts:
     return Counts(states.cuts[:roots].sum(axis=0).astype(np.int64) + roots, states.next_load)
 
 
-@dataclass(frozen=True, slots=True)
-class Least:
-    """The least load for a budget; ``entries_for_less`` is None where no smaller load exists."""
-
-    load: float
-    entries: int
-    entries_for_less: int | None
-
-
 def least_load(
     trie: Trie, weights: Weights, budget: int, floor: float, known: float | None = None
-) -> Least:
-    """The least L for which the trees take at most ``budget`` entries, and what proves it.
+) -> float:
+    """The least L for which the trees take at most ``budget`` entries.
 
     ``floor``: no smaller load exists at any number of entries. ``known``: a load that is below
     every answer at this budget but above ``floor`` (a bound), to start from. The budget must be at
     least the number of trees.
     """
     low = floor if known is None else max(floor, known)
-    less: int | None = None
     total = weights.away[trie.leaves]
     # the pass adds up in another order: its sum may be a little above this one
-    high = max(float(total.sum()) * (1 + _BELOW), low)
-    high_entries = len(weights.allowance)
+    high = max(float(total.sum()) * (1 + _ABOVE), low)
     while True:
         loads = np.unique(np.append(np.linspace(low, high, _WIDTH), low))
         counts = count(trie, weights, loads)
-        fitting = np.flatnonzero(counts.entries <= budget)
-        if fitting[0] == 0:
-            if less is None and low > floor:
-                less = _entries_below(trie, weights, low, floor)
-            return Least(low, int(counts.entries[0]), less)
-        best = int(fitting[0])
-        high, high_entries = float(loads[best]), int(counts.entries[best])
-        less = int(counts.entries[best - 1])
+        best = int(np.flatnonzero(counts.entries <= budget)[0])
+        if best == 0:
+            return low
+        high = float(loads[best])
         low = float(counts.next_load[best - 1])
         if low >= high:
-            return Least(high, high_entries, less)
-
-
-def _entries_below(trie: Trie, weights: Weights, load: float, floor: float) -> int:
-    """The fewest entries for a load just below this one."""
-    below = max(floor, load * (1 - _BELOW))
-    return int(count(trie, weights, np.array([below])).entries[0])
+            return high
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,14 +126,14 @@ def solve(problem: Problem) -> Solved:
     ground = prepare(problem, owned, problem.budget)
     relaxed = least_load(ground.trie, ground.relaxed, problem.budget, ground.floor, ground.known)
     standing = float(problem.standing.max())
-    bound = max(relaxed.load, standing)
+    bound = max(relaxed, standing)
     best = partitioned(problem, owned, ground, bound, {})
     if best is not None and best.load <= bound * (1 + _TOLERANCE):
-        less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
+        less = _proven_less(problem, owned, ground, best.load)
         return Solved(best, best.load, less, Kind.PARTITION, owned, ground)
     best = _search(problem, owned, ground, bound, best)
     if best.load <= bound * (1 + _TOLERANCE):
-        less = _proven_less(problem, owned, ground, relaxed.entries_for_less, best.load)
+        less = _proven_less(problem, owned, ground, best.load)
         return Solved(best, best.load, less, Kind.SEARCH, owned, ground)
     return Solved(best, bound, None, Kind.SEARCH, owned, ground)
 
@@ -202,7 +202,7 @@ def _search(
 ) -> Assigned:
     """The best of several partitions, each with its spare entries spent; never proves anything."""
     floor = max(ground.floor, ground.known)
-    finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor).load
+    finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor)
     finest = max(finest, bound, np.finfo(np.float64).tiny)
     coarsest = max(finest, float(ground.exact.away[ground.trie.leaves].sum()))
     for load in np.geomspace(finest, coarsest, _COARSENESS).tolist():
@@ -219,15 +219,15 @@ def _search(
     return best
 
 
-def _proven_less(
-    problem: Problem, owned: Owners, ground: Ground, less: int | None, load: float
-) -> int | None:
+def _proven_less(problem: Problem, owned: Owners, ground: Ground, load: float) -> int | None:
     """The fewest entries for a smaller load, where a plan with that number shows it."""
-    if less is None or load <= float(problem.standing.max()):
+    # clear of sums that differ from this load by rounding alone
+    below = min(load * (1 - _TOLERANCE), float(np.nextafter(load, 0.0)))
+    if below < ground.floor or load <= float(problem.standing.max()):
         return None
-    below = max(ground.floor, load * (1 - _TOLERANCE))
-    exact = int(count(ground.trie, ground.exact, np.array([below])).entries[0])
-    if exact != less:
+    loads = np.array([below])
+    less = int(count(ground.trie, ground.relaxed, loads).entries[0])
+    if int(count(ground.trie, ground.exact, loads).entries[0]) != less:
         return None
     if not owned.scattered.any() and problem.even and _crews_suffice(problem, less):
         return less
