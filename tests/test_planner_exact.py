@@ -151,9 +151,9 @@ def test_where_no_detour_fits_there_is_none_and_no_entry_too_many(
 @pytest.mark.parametrize(
     ("low", "high", "budget", "least", "less"),
     [
-        # The light half of 32 2 16 4 is 32 2 where one of its owners forwards, else 16 4.
+        # Of the four, 32 2 is lighter where its best owner forwards, and else the other half.
         ([32], [32, 2, 16, 4], 2, 20, 3),
-        ([8, 8, 4, 3], [3], 3, 3, 5),
+        ([32, 2, 16, 8], [16], 2, 18, 3),
     ],
 )
 def test_which_part_is_cut_off_depends_on_where_the_forwarder_is(
