@@ -2,8 +2,9 @@
 
 Keys: ``/meta``, ``/networks/NAME``, ``/subnets/ID``, ``/nodes/NAME``, ``/former/NAME/IDENTITY`` and
 ``/blocks/CIDR``; names are percent-encoded, so that no name is another's prefix. A block's value
-names its owner, so whoever created a block can prove it by reading it back. A version is raised
-when the meaning of a field changes; older ones stay readable here.
+names its owner and the attempt that created it, so whoever created a block can prove it by reading
+it back. Each kind of record has its own version, raised when fields come or change their meaning;
+older ones stay readable here, and are written anew with the next change of their object.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ipam.errors import BadInputError, UnavailableError
 from ipam.model import Network, SubnetShare
 from ipam.prefix import Family, Prefix
 
-VERSION = 1
+VERSIONS = {"meta": 1, "networks": 1, "subnets": 1, "nodes": 2, "former": 2, "blocks": 2}
+"""By folder: the newest version that is known, and written."""
 
 META = "/meta"
 NETWORKS = "/networks/"
@@ -36,21 +38,27 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A node without its blocks. ``token`` is of the attempt that last wrote it."""
+    """A node and its blocks, which have records of their own: those decide.
+
+    ``token`` is of the attempt that last wrote it. ``blocks`` is None where the record is of
+    version 1, which did not name them.
+    """
 
     name: str
     identity: str
     subnet: str
     token: str
+    blocks: tuple[Prefix, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """A block and its owner."""
+    """A block and its owner; ``token`` is of the attempt that created it, empty in version 1."""
 
     prefix: Prefix
     node: str
     identity: str
+    token: str = ""
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -85,7 +93,7 @@ def block_key(prefix: Prefix) -> str:
 
 def encode(record: Record) -> bytes:
     """The value of a record; the same record always gives the same bytes."""
-    return _ENCODER.encode({"v": VERSION, **_fields(record)}).encode()
+    return _ENCODER.encode(_fields(record)).encode()
 
 
 def decode(key: str, value: bytes) -> Record:
@@ -95,12 +103,7 @@ def decode(key: str, value: bytes) -> Record:
     """
     try:
         fields = json.loads(value)
-        version = fields["v"]
-        if isinstance(version, int) and version > VERSION:
-            raise UnavailableError(
-                f"key {key} of the store is of a newer version ({version}, known is {VERSION}): "
-                "upgrade vpcrouter"
-            )
+        check_version(key, fields["v"], VERSIONS.get(_folder(key), 1))
         return _record(key, fields)
     except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
         raise BadInputError(
@@ -108,33 +111,63 @@ def decode(key: str, value: bytes) -> Record:
         ) from error
 
 
+def check_version(key: str, version: object, known: int) -> None:
+    """Raises UnavailableError where a value is of a newer version, TypeError where it has none."""
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise TypeError("v is no version")
+    if version > known:
+        raise UnavailableError(
+            f"key {key} of the store is of a newer version ({version}, known is {known}): "
+            "upgrade vpcrouter"
+        )
+
+
+def _folder(key: str) -> str:
+    return key[1:].partition("/")[0]
+
+
 def _fields(record: Record) -> dict[str, object]:
     if isinstance(record, BlockRecord):
-        return {"node": record.node, "identity": record.identity}
+        return {
+            "v": 2,
+            "node": record.node,
+            "identity": record.identity,
+            "token": record.token,
+        }
     if isinstance(record, NodeRecord):
-        return {"identity": record.identity, "subnet": record.subnet, "token": record.token}
+        fields = {"identity": record.identity, "subnet": record.subnet, "token": record.token}
+        if record.blocks is None:
+            return {"v": 1, **fields}
+        return {"v": 2, **fields, "blocks": _texts(record.blocks)}
     if isinstance(record, SubnetShare):
-        return {"prefixes": _texts(record.prefixes), "groups": _texts(record.groups)}
+        return {"v": 1, "prefixes": _texts(record.prefixes), "groups": _texts(record.groups)}
     if isinstance(record, Network):
         return {
+            "v": 1,
             "cidrs": _texts(record.cidrs),
             "block": {str(family): length for family, length in record.block.items()},
             "node": {str(family): length for family, length in record.node.items()},
             "exclude": _texts(record.exclude),
         }
-    return {"cluster": record.cluster}
+    return {"v": 1, "cluster": record.cluster}
 
 
 def _record(key: str, fields: Mapping[str, object]) -> Record:
     folder, _, name = key[1:].partition("/")
     if folder == "blocks":
-        return BlockRecord(Prefix.parse(name), _text(fields, "node"), _text(fields, "identity"))
+        return BlockRecord(
+            Prefix.parse(name),
+            _text(fields, "node"),
+            _text(fields, "identity"),
+            _text(fields, "token") if fields["v"] != 1 else "",
+        )
     if folder in ("nodes", "former"):
         return NodeRecord(
             unquote(name.partition("/")[0]),
             _text(fields, "identity"),
             _text(fields, "subnet"),
             _text(fields, "token"),
+            _prefixes(fields, "blocks") if fields["v"] != 1 else None,
         )
     if folder == "subnets":
         return SubnetShare(

@@ -47,6 +47,11 @@ class Ledger:
     def __post_init__(self) -> None:
         self.state = state(self.cluster, self.networks)
 
+    def block(self, prefix: Prefix) -> BlockRecord | None:
+        """The record of a block."""
+        record = self._records.get(codec.block_key(prefix))
+        return record if isinstance(record, BlockRecord) else None
+
     def mod_revision(self, key: str) -> int:
         """The revision that last changed a key, 0 if there is no such key."""
         return self._revisions.get(key, 0)
@@ -65,10 +70,11 @@ class Ledger:
         self._check_cluster()
         self._check_owners(self._blocks)
         shares = list(self._shares.values())
-        nodes = [self._node(r) for r in self._node_records(codec.NODES)]
-        former = [self._node(r) for r in self._node_records(codec.FORMER)]
+        present, past = self._node_records(codec.NODES), self._node_records(codec.FORMER)
+        nodes, former = [self._node(r) for r in present], [self._node(r) for r in past]
         check_change(self.recorded.values(), self.networks, shares, (*nodes, *former))
         self.state = state(self.cluster, self.networks, shares, nodes, former)
+        self._check_named((*present, *past))
         self.revision = found.revision
 
     def follow(self, changes: Changes) -> bool:
@@ -120,6 +126,7 @@ class Ledger:
             draft.take(node)
         except ValueError as error:
             raise self._error(f"block of node {node.name}: {error}") from error
+        self._check_named([record])
         return node
 
     def _put(self, key: str, value: bytes, revision: int) -> Record:
@@ -157,8 +164,18 @@ class Ledger:
         return None
 
     def _node(self, record: NodeRecord) -> Node:
-        blocks = self._blocks.get((record.name, record.identity), set())
+        blocks = self._blocks.get((record.name, record.identity), ())
         return Node(record.name, record.identity, record.subnet, tuple(sorted(blocks)))
+
+    def _check_named(self, records: Iterable[NodeRecord]) -> None:
+        """A node's record names its blocks: where it does not, one of them is of another time."""
+        for record in records:
+            blocks = self._blocks.get((record.name, record.identity), set())
+            odd = blocks ^ set(record.blocks if record.blocks is not None else blocks)
+            if odd:
+                block = min(odd)
+                where = "is not named in the record of" if block in blocks else "is missing at"
+                raise self._error(f"block {block} {where} its node {record.name}")
 
     def _check_cluster(self) -> None:
         meta = self._records.get(codec.META)

@@ -93,11 +93,14 @@ def release(state: State, owners: Iterable[tuple[str, str]]) -> State:
 
 
 def grow(
-    state: State, name: str, blocks: int, budget: Mapping[Family, int] = UNKNOWN_BUDGET
+    state: State,
+    name: str,
+    blocks: int | Mapping[Family, int],
+    budget: Mapping[Family, int] = UNKNOWN_BUDGET,
 ) -> Outcome:
     """Give a node so many further blocks per family: in its own node prefixes while they last.
 
-    All or none of them.
+    ``blocks`` is one count for all families, or one for each. All or none of them.
     """
     node = state.nodes.get(name)
     if node is None:
@@ -107,7 +110,7 @@ def grow(
     for family in draft.families:
         plan = groups.Arrangement(0, frozenset())
         picker = _Picker(draft, node.subnet, family, plan, budget.get(family, 0))
-        for _ in range(blocks):
+        for _ in range(blocks if isinstance(blocks, int) else blocks.get(family, 0)):
             block = picker.beside([block for block in owned if block.family is family])
             if block is None:
                 reason = _exhausted(draft, name, node.subnet, family)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from ipam import codec, placement, writes
@@ -24,7 +24,7 @@ from ipam.errors import UnavailableError
 from ipam.ledger import Ledger
 from ipam.model import Claim, Network, State
 from ipam.placement import Outcome
-from ipam.prefix import Family
+from ipam.prefix import Family, Prefix
 from ipam.store.port import Compare, Operation, Put, Store
 
 ATTEMPTS = 60
@@ -77,9 +77,22 @@ class Addresses:
         ledger.reload(self._store.range("/"))
         return ledger.state
 
+    @property
+    def blocks_at_once(self) -> int:
+        """How many blocks of each family one transaction gives to one node at most."""
+        return max(1, (self._store.max_operations - 2) // len(Family))
+
+    def tokens(self, blocks: Iterable[Prefix]) -> dict[Prefix, str]:
+        """Of these blocks, those that are given out, with the token of the attempt that did so.
+
+        They are of the state that was loaded or decided on last.
+        """
+        records = ((block, self._ledger.block(block)) for block in blocks)
+        return {block: record.token for block, record in records if record is not None}
+
     def join(self, claims: Sequence[Claim], budget: Mapping[Family, int]) -> Outcome:
         """Give new nodes their blocks, as ``placement.join`` decides."""
-        return self._change(lambda state: placement.join(state, claims, budget))
+        return self.change(lambda state: placement.join(state, claims, budget))
 
     def grow(
         self,
@@ -91,29 +104,31 @@ class Addresses:
 
         More than a transaction of the store takes are given in several.
         """
-        at_once = (self._store.max_operations - 2) // len(Family)
+        at_once = self.blocks_at_once
         if blocks > at_once:
             whole = placement.grow(self.load(), name, blocks, budget)
             if whole.refused:
                 return whole
         while blocks > at_once:
-            outcome = self._change(
-                partial(placement.grow, name=name, blocks=at_once, budget=budget)
-            )
+            outcome = self.change(partial(placement.grow, name=name, blocks=at_once, budget=budget))
             if outcome.refused:
                 return outcome
             blocks -= at_once
-        return self._change(partial(placement.grow, name=name, blocks=blocks, budget=budget))
+        return self.change(partial(placement.grow, name=name, blocks=blocks, budget=budget))
 
     def leave(self, names: Sequence[str]) -> State:
         """Free the blocks of nodes that are gone."""
-        return self._change(lambda state: Outcome(placement.leave(state, names), ())).state
+        return self.change(lambda state: Outcome(placement.leave(state, names), ())).state
 
     def release(self, owners: Sequence[tuple[str, str]]) -> State:
         """Free the blocks of former nodes, by name and identity."""
-        return self._change(lambda state: Outcome(placement.release(state, owners), ())).state
+        return self.change(lambda state: Outcome(placement.release(state, owners), ())).state
 
-    def _change(self, decide: Callable[[State], Outcome]) -> Outcome:
+    def change(self, decide: Callable[[State], Outcome]) -> Outcome:
+        """Write what is decided; it is decided anew where somebody else was faster.
+
+        Raises UnavailableError, also where others were faster every time.
+        """
         for attempt in range(ATTEMPTS):
             before = self.load()
             outcome = decide(before)
@@ -127,21 +142,23 @@ class Addresses:
 
     def _write(self, before: State, after: State) -> bool:
         """Make the store hold the new state; False where somebody else has changed it meanwhile."""
-        meta = self._ledger.mod_revision(codec.META)
-        recorded = self._ledger.recorded if meta else None
+        limit = self._store.max_operations
+        recorded = self._ledger.recorded if self._ledger.mod_revision(codec.META) else None
         changes = [
             *writes.layout_changes(before, after, recorded),
-            *writes.owner_changes(before, after, self._token()),
+            *writes.owner_changes(before, after, self._token(), limit),
         ]
-        for batch in writes.batches(changes, self._store.max_operations):
-            operations = batch.operations
-            compares = [Compare(codec.META, meta)]
-            compares += [Compare(key, self._ledger.mod_revision(key)) for key in sorted(batch.keys)]
-            revision = self._transact(compares, operations)
+        mine: dict[str, int] = {}  # what the transactions before have made of keys
+        for batch in writes.batches(changes, limit):
+            compares = [
+                Compare(key, mine[key] if key in mine else self._ledger.mod_revision(key))
+                for key in (codec.META, *sorted(batch.keys))
+            ]
+            revision = self._transact(compares, batch.operations)
             if revision is None:
                 return False
-            if any(operation.key == codec.META for operation in operations):
-                meta = revision
+            for operation in batch.operations:
+                mine[operation.key] = revision if isinstance(operation, Put) else 0
         return True
 
     def _transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> int | None:
@@ -157,9 +174,23 @@ class Addresses:
         return result.revision if result.succeeded else None
 
     def _revision_of(self, operations: Sequence[Operation]) -> int | None:
-        for operation in operations:
-            if isinstance(operation, Put) and operation.key.startswith(codec.NODES):
-                found = self._store.get(operation.key)
-                written = found is not None and found.value == operation.value
-                return found.mod_revision if found is not None and written else None
-        return None
+        """The revision of a transaction that may have happened, None if it has not.
+
+        All of it has if one key that carries our token is as we write it; without any, if every
+        key is as wanted, whoever made it so.
+        """
+        signed = [o for o in operations if isinstance(o, Put) and o.key.startswith(_SIGNED)]
+        revision = self._ledger.revision
+        for operation in signed[:1] or operations:
+            found = self._store.get(operation.key)
+            if (found.value if found is not None else None) != _value(operation):
+                return None
+            revision = max(revision, found.mod_revision if found is not None else 0)
+        return revision
+
+
+_SIGNED = (codec.NODES, codec.FORMER, codec.BLOCKS)
+
+
+def _value(operation: Operation) -> bytes | None:
+    return operation.value if isinstance(operation, Put) else None

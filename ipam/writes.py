@@ -1,16 +1,16 @@
 """What has changed between two states, as transactions of a store; decides nothing, writes nothing.
 
-What belongs together is in one transaction: a node with its new blocks. Blocks that come back are
-deleted before their owner, each transaction guarded by its owner's key, so that none is left
-without one.
+What belongs together is in one transaction: a node with its blocks, which its record names. Where
+more blocks come back than a transaction takes, each deletes some of them and names the others in
+their owner's record. What a node asks for ends with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ipam import codec
+from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord
 from ipam.model import Network, Node, State
 from ipam.prefix import Prefix
@@ -19,10 +19,15 @@ from ipam.store.port import Delete, Operation, Put
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Operations that belong into one transaction, and a key that must not have changed."""
+    """Operations that belong into one transaction.
+
+    ``guard`` is a key that must not have changed; ``unread``: the keys that are changed are others'
+    to write, and deleted as they are.
+    """
 
     operations: tuple[Operation, ...]
     guard: str | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +65,15 @@ def layout_changes(
         yield Change((operation,))
 
 
-def owner_changes(before: State, after: State, token: str) -> Iterator[Change]:
-    """What has changed about nodes, name by name."""
+def owner_changes(before: State, after: State, token: str, limit: int) -> Iterator[Change]:
+    """What has changed about nodes, name by name, in parts of at most so many operations."""
     changed = {name for name, node in after.nodes.items() if before.nodes.get(name) is not node}
     changed |= before.nodes.keys() - after.nodes.keys()
     changed |= {name for name, _ in before.former.keys() ^ after.former.keys()}
+    changed |= {o[0] for o, node in after.former.items() if before.former.get(o, node) is not node}
     old, new = _by_name(before, changed), _by_name(after, changed)
     for name in sorted(changed):
-        yield from _name_changes(name, old[name], new[name], token)
+        yield from _name_changes(_Renewal(name, old[name], new[name], token), limit)
 
 
 @dataclass(slots=True)
@@ -77,14 +83,16 @@ class _Name:
     present: Node | None = None
     former: dict[str, Node] = field(default_factory=dict)
 
-    def blocks(self) -> dict[Prefix, BlockRecord]:
-        """Their blocks."""
-        owners = [*self.former.values(), *([self.present] if self.present else [])]
-        return {
-            block: BlockRecord(block, owner.name, owner.identity)
-            for owner in owners
-            for block in owner.blocks
-        }
+    def records(self) -> dict[str, Node]:
+        """The owners by their key."""
+        found = {codec.former_key(node.name, id_): node for id_, node in self.former.items()}
+        if self.present is not None:
+            found[codec.node_key(self.present.name)] = self.present
+        return found
+
+    def identities(self) -> set[str]:
+        """Everybody who has this name."""
+        return {*self.former, *([self.present.identity] if self.present is not None else [])}
 
 
 def _by_name(state: State, names: set[str]) -> dict[str, _Name]:
@@ -95,46 +103,94 @@ def _by_name(state: State, names: set[str]) -> dict[str, _Name]:
     return found
 
 
-def _name_changes(name: str, old: _Name, new: _Name, token: str) -> Iterator[Change]:
-    """Blocks go before their owner, one by one if they must; they come together with it."""
-    key = codec.node_key(name)
-    had, has = old.blocks(), new.blocks()
-    for block in sorted(had.keys() - has.keys()):
-        yield Change((Delete(codec.block_key(block)),), guard=key)
-    operations: list[Operation] = [
-        Delete(codec.former_key(name, identity))
-        for identity in sorted(old.former.keys() - new.former.keys())
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """What a name stood for, and what it stands for from now on."""
+
+    name: str
+    old: _Name
+    new: _Name
+    token: str
+
+    @property
+    def guard(self) -> str:
+        """The key that says who is there under this name."""
+        return codec.node_key(self.name)
+
+
+def _name_changes(renewal: _Renewal, limit: int) -> Iterator[Change]:
+    """Claims go first, since whoever claims gets blocks; then blocks; their owners in the end."""
+    old, new = renewal.old, renewal.new
+    for identity in sorted(old.identities() - new.identities()):
+        owner = (renewal.name, identity)
+        keys = (claim_records.claim_key(owner), claim_records.refusal_key(owner))
+        deletes = tuple(Delete(key) for key in (*keys, claim_records.alive_key(owner)))
+        yield Change(deletes, guard=renewal.guard, unread=True)
+    had, has = _owned(old), _owned(new)
+    before, after = old.records(), new.records()
+    operations: list[Operation] = [Delete(key) for key in sorted(before.keys() - after.keys())]
+    operations += [
+        Put(key, _node_value(node, renewal.token))
+        for key, node in sorted(after.items())
+        if before.get(key) is not node
     ]
     operations += [
-        Put(codec.former_key(name, identity), _node_value(new.former[identity], token))
-        for identity in sorted(new.former.keys() - old.former.keys())
+        Put(codec.block_key(block), codec.encode(BlockRecord(block, *owner, renewal.token)))
+        for block, owner in sorted(has.items())
+        if had.get(block) != owner
     ]
-    if new.present is not None and new.present is not old.present:
-        operations.append(Put(key, _node_value(new.present, token)))
-    elif new.present is None and old.present is not None:
-        operations.append(Delete(key))
-    operations += [
-        Put(codec.block_key(block), codec.encode(has[block]))
-        for block in sorted(has.keys() - had.keys())
-    ]
-    yield Change(tuple(operations), guard=key)
+    gone = sorted(had.keys() - has.keys())
+    room = max(1, limit - _ALWAYS_COMPARED - len(operations))
+    yield from _parting(renewal, gone[: max(0, len(gone) - room)], limit)
+    operations += [Delete(codec.block_key(block)) for block in gone[-room:]]
+    yield Change(tuple(operations), guard=renewal.guard)
+
+
+_ALWAYS_COMPARED = 2  # /meta, and the guard
+
+
+def _parting(renewal: _Renewal, gone: list[Prefix], limit: int) -> Iterator[Change]:
+    """Delete these blocks in parts, each with the record of the owner that it leaves."""
+    parting = set(gone)
+    at_once = max(1, limit - _ALWAYS_COMPARED - 1)
+    for key, node in sorted(renewal.old.records().items()):
+        left, mine = list(node.blocks), [block for block in node.blocks if block in parting]
+        for start in range(0, len(mine), at_once):
+            part = mine[start : start + at_once]
+            left = [block for block in left if block not in part]
+            value = _node_value(replace(node, blocks=tuple(left)), renewal.token)
+            deletes = (Delete(codec.block_key(block)) for block in part)
+            yield Change((Put(key, value), *deletes), guard=renewal.guard)
+
+
+def _owned(name: _Name) -> dict[Prefix, tuple[str, str]]:
+    """By block: its owner's name and identity."""
+    return {
+        block: (owner.name, owner.identity)
+        for owner in name.records().values()
+        for block in owner.blocks
+    }
 
 
 def _node_value(node: Node, token: str) -> bytes:
-    return codec.encode(NodeRecord(node.name, node.identity, node.subnet, token))
+    return codec.encode(NodeRecord(node.name, node.identity, node.subnet, token, node.blocks))
 
 
 def batches(changes: Iterable[Change], limit: int) -> Iterator[Batch]:
     """Transactions of at most so many operations and comparisons (``/meta`` is always compared)."""
     keys: set[str] = set()
     operations: list[Operation] = []
+    written: set[str] = set()
     for change in changes:
-        wanted = {operation.key for operation in change.operations} - {codec.META}
+        writes = {operation.key for operation in change.operations}
+        wanted = set() if change.unread else writes - {codec.META}
         wanted |= {change.guard} if change.guard is not None else set()
-        if operations and 1 + len(keys) + len(wanted - keys) > limit:
+        too_many = 1 + len(keys | wanted) > limit or len(written) + len(writes) > limit
+        if operations and (too_many or writes & written):
             yield Batch(frozenset(keys), tuple(operations))
-            keys, operations = set(), []
+            keys, operations, written = set(), [], set()
         keys |= wanted
         operations += change.operations
+        written |= writes
     if operations:
         yield Batch(frozenset(keys), tuple(operations))

@@ -21,7 +21,7 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 AT_THE_EDGE = {
     *("cni.addresses", "cni.agent", "cni.datapath", "cni.follower", "cni.host"),
     *("cni.install", "cni.namespaces", "cni.offline", "cni.plugin", "cni.pods", "cni.server"),
-    *("ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
+    *("ipam.allocator", "ipam.claims", "ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
     *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),
     *("vpcrouter.positioned", "vpcrouter.service", "vpcrouter.simulate"),

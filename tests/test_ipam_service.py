@@ -268,7 +268,7 @@ def test_a_store_edited_by_hand_is_refused_by_the_name_of_what_contradicts(
 def test_a_record_of_a_newer_version_is_not_touched() -> None:
     store = MemoryStore()
     addresses(store).join(claims("n1"), BUDGET)
-    store.txn([], [Put("/nodes/n2", b'{"v":2}')])
+    store.txn([], [Put("/nodes/n2", b'{"v":99}')])
     with pytest.raises(UnavailableError, match=r"newer version.*upgrade"):
         addresses(store).join(claims("n3"), BUDGET)
 
