@@ -81,3 +81,58 @@ def test_a_missing_events_file_is_refused(command: Runner, files: Files) -> None
         ended = command("simulate", "-f", files.cluster, *arguments)
         assert (ended.code, ended.out) == (2, "")
         assert is_one_line(ended.err)
+
+
+ALL = "static-groups,per-node,merge-only"
+COMPARED = [
+    *("vpcrouter", "static-groups-4", "static-groups-8", "static-groups-fit"),
+    *("per-node", "merge-only"),
+]
+
+
+def test_others_live_through_the_same(command: Runner, files: Files) -> None:
+    events = "0,join,extra,subnet-0a\n5,leave,extra,\n"
+    report = json.loads(simulate(command, files, events, "--compare", ALL, "-o", "json").out)
+    assert [one["name"] for one in report["comparison"]] == COMPARED
+    ours = report["comparison"][0]
+    assert set(ours) == {
+        "name",
+        "entries",
+        "max_load",
+        "combined_load",
+        "detour_share",
+        "unreachable_share",
+        "changes_total",
+    }
+    assert (ours["changes_total"], ours["max_load"]) == (report["steps_total"], report["max_load"])
+    shown = simulate(command, files, events, "--compare", ALL).out
+    assert [line.split()[0] for line in shown.splitlines()[-6:]] == COMPARED
+
+
+def test_a_page_is_written_and_nothing_else(command: Runner, files: Files) -> None:
+    page = files.folder / "page <1>.html"
+    ended = simulate(command, files, "0,join,x,subnet-0a\n", "--html", str(page))
+    assert ended.code == 0
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.count("<svg") == 5
+
+
+@pytest.mark.parametrize("compare", ["", "nothing", "per-node,", "per-node;merge-only"])
+def test_ways_to_compare_that_are_not_known_are_refused(
+    command: Runner, files: Files, compare: str
+) -> None:
+    ended = simulate(command, files, "", "--compare", compare)
+    assert (ended.code, ended.out) == (2, "")
+    assert is_one_line(ended.err)
+    assert "merge-only" in ended.err
+
+
+@pytest.mark.parametrize("name", ["missing/page.html", ".", ""])
+def test_a_page_that_cannot_be_written_is_refused_first(
+    command: Runner, files: Files, name: str
+) -> None:
+    ended = simulate(command, files, "0,leave,nobody,\n", "--html", name)
+    assert (ended.code, ended.out) == (2, "")
+    assert is_one_line(ended.err)
+    assert "--html" in ended.err

@@ -11,8 +11,10 @@ from itertools import groupby
 
 from vpcrouter.model import Plan, Snapshot
 from vpcrouter.reachability import Ground, Violation
+from vpcrouter.simulate.baselines import Rival
 from vpcrouter.simulate.checks import Claims, StepChecks, settled_violations
 from vpcrouter.simulate.events import Event
+from vpcrouter.simulate.standing import Standing, standing
 from vpcrouter.simulate.stuck import held_back, is_as_planned
 from vpcrouter.simulate.world import World, happen
 
@@ -27,7 +29,8 @@ class Moment:
     """A settled second: what it took to settle, and how it stands then.
 
     ``max_load`` is the largest of all tables, ``least`` that of a plan from nothing with slack 0;
-    ``unserved`` are subnets that some table cannot serve in some family.
+    ``unserved`` are subnets that some table cannot serve in some family. ``standing`` is the same
+    moment in the figures by which we compare, ``rivals`` that of each other way to fill tables.
     """
 
     seconds: float
@@ -37,6 +40,8 @@ class Moment:
     least: float
     unserved: tuple[str, ...]
     violations: tuple[Violation, ...]
+    standing: Standing
+    rivals: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +53,36 @@ class History:
     end: World
 
 
-def live(world: World, events: Sequence[Event], slack: float, plan: Planner) -> History:
-    """Settle the world, then again after each distinct second of the events, which are in order."""
-    start, world = _settle(world, 0.0, 0, slack, plan)
+def live(
+    world: World,
+    events: Sequence[Event],
+    slack: float,
+    plan: Planner,
+    rivals: Sequence[Rival] = (),
+) -> History:
+    """Settle the world, then again after each distinct second of the events, which are in order.
+
+    ``rivals`` live through the same, from empty tables, and see the addresses that we gave out.
+    """
+    start, world = _settle(world, 0.0, 0, slack, plan, rivals)
     moments = []
     for seconds, together in groupby(events, key=lambda event: event.seconds):
         count = 0
         for event in together:
             world = happen(world, event)
             count += 1
-        moment, world = _settle(world, seconds, count, slack, plan)
+        moment, world = _settle(world, seconds, count, slack, plan, rivals)
         moments.append(moment)
     return History(start, tuple(moments), world)
 
 
 def _settle(
-    world: World, seconds: float, events: int, slack: float, make_plan: Planner
+    world: World,
+    seconds: float,
+    events: int,
+    slack: float,
+    make_plan: Planner,
+    rivals: Sequence[Rival],
 ) -> tuple[Moment, World]:
     """Plan and change the tables until nothing is left to change."""
     broken: list[Violation] = []
@@ -96,6 +115,8 @@ def _settle(
         least=_largest(least),
         unserved=tuple(sorted({each.subnet for table in plan.tables for each in table.unserved})),
         violations=tuple(broken),
+        standing=standing(snapshot, ground, steps),
+        rivals=tuple(rival.settle(snapshot) for rival in rivals),
     )
     return moment, replace(world, tables=snapshot.route_tables)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from vpcrouter.reachability import Violation
 from vpcrouter.simulate.engine import History, Moment
+from vpcrouter.simulate.standing import Standing
+
+OURS = "vpcrouter"
+"""The name under which our own entries are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,19 @@ class Spread:
 
     mean: float
     worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One way to fill the tables, ours or another, over the same settled seconds."""
+
+    name: str
+    entries: Spread
+    max_load: Spread
+    combined_load: Spread
+    detour_share: Spread
+    unreachable_share: Spread
+    changes_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,45 @@ def figures(history: History) -> Figures:
             for violation in moment.violations
         ),
     )
+
+
+def comparison(history: History, names: Sequence[str]) -> tuple[Compared, ...]:
+    """Ours first, then the rivals, which have these names, in their order."""
+    moments = history.moments or (history.start,)
+    changes = history.moments
+    found = [_compared(OURS, [m.standing for m in moments], [m.standing for m in changes])]
+    for place, name in enumerate(names):
+        settled = [moment.rivals[place] for moment in moments]
+        found.append(_compared(name, settled, [moment.rivals[place] for moment in changes]))
+    return tuple(found)
+
+
+def _compared(name: str, settled: Sequence[Standing], changed: Sequence[Standing]) -> Compared:
+    return Compared(
+        name=name,
+        entries=_spread(float(one.entries) for one in settled),
+        max_load=_spread(one.max_load for one in settled),
+        combined_load=_spread(one.combined_load for one in settled),
+        detour_share=_spread(one.detour_share for one in settled),
+        unreachable_share=_spread(one.unreachable_share for one in settled),
+        changes_total=sum(one.changes for one in changed),
+    )
+
+
+def comparison_document(compared: Iterable[Compared]) -> list[dict[str, object]]:
+    """A comparison as JSON objects."""
+    return [
+        {
+            "name": one.name,
+            "entries": _spread_document(one.entries),
+            "max_load": _spread_document(one.max_load),
+            "combined_load": _spread_document(one.combined_load),
+            "detour_share": _spread_document(one.detour_share),
+            "unreachable_share": _spread_document(one.unreachable_share),
+            "changes_total": one.changes_total,
+        }
+        for one in compared
+    ]
 
 
 def document(result: Figures) -> dict[str, object]:

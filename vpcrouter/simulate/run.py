@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpcrouter.cluster import Cluster, View
 from vpcrouter.planner import plan
-from vpcrouter.simulate.engine import live
+from vpcrouter.simulate.baselines import SCHEMES, Rival
+from vpcrouter.simulate.engine import History, live
 from vpcrouter.simulate.events_file import read_events
-from vpcrouter.simulate.report import Figures, figures
+from vpcrouter.simulate.report import Compared, Figures, comparison, figures
 from vpcrouter.simulate.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What came out: the figures, and the cluster at its start.
+    """What came out: the figures, the whole history, and the cluster at its start.
 
-    Among the view's problems are nodes for whose joining or growth no addresses were left.
+    ``comparison`` has our own entries first, then those of each rival, in the order of the
+    history's. Among the view's problems are nodes for whose joining or growth no addresses were
+    left.
     """
 
     figures: Figures
+    comparison: tuple[Compared, ...]
+    history: History
     view: View
 
 
-def simulate(cluster_file: Path, events_file: Path) -> Simulation:
+def simulate(cluster_file: Path, events_file: Path, compare: Sequence[str] = ()) -> Simulation:
     """Let the cluster of a file live through the events of another, in memory.
 
-    It starts with empty tables and no addresses given out, whatever its store holds. Raises
-    BadInputError where a file is none or the events cannot happen; then nothing is simulated.
+    It starts with empty tables and no addresses given out, whatever its store holds. ``compare``
+    names schemes that live through the same. Raises BadInputError where a file is none or the
+    events cannot happen; then nothing is simulated.
     """
     cluster = Cluster.imagine(cluster_file)
     try:
@@ -38,6 +45,13 @@ def simulate(cluster_file: Path, events_file: Path) -> Simulation:
         cluster.close()
     present = view.state.nodes.keys() & {node.name for node in view.snapshot.nodes}
     events = read_events(events_file, present, {subnet.id for subnet in view.snapshot.subnets})
-    history = live(World.starting(view.state, view.snapshot), events, slack, plan)
+    rivals = [Rival(scheme) for name in compare for scheme in SCHEMES[name]()]
+    world = World.starting(view.state, view.snapshot)
+    history = live(world, events, slack, plan, rivals)
     problems = (*view.problems, *history.end.refused)
-    return Simulation(figures(history), replace(view, problems=problems))
+    return Simulation(
+        figures=figures(history),
+        comparison=comparison(history, [rival.name for rival in rivals]),
+        history=history,
+        view=replace(view, problems=problems),
+    )
