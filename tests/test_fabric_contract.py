@@ -11,6 +11,7 @@ import pytest
 
 from ipam.prefix import Family, Prefix
 from tests.aws import served
+from tests.routers import router
 from tests.vpcs import COUNTED_IPV4, COUNTED_IPV6, QUOTA, observe, vpc_document, write_document
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.port import (
@@ -76,15 +77,28 @@ def _over_http(folder: Path) -> Iterator[Rig]:
         yield Rig(aws.fabric(), aws.clock)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
+@contextmanager
+def _in_a_kernel(_folder: Path) -> Iterator[Rig]:
+    with router() as linux:
+        yield Rig(linux.fabric, SimulatedClock())
+
+
+# Clouds throttle, and check addresses; a router of one's own does neither.
+CLOUDS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
     "simulated in memory": lambda folder: nullcontext(_in_memory(folder)),
     "simulated in a file": lambda folder: nullcontext(_in_file(folder)),
     "AWS, served": _over_http,
 }
+LINUX = "Linux"
+IMPLEMENTATIONS = {**CLOUDS, LINUX: _in_a_kernel}
+
+of_clouds = pytest.mark.parametrize("rig", list(CLOUDS), indirect=True)
 
 
 @pytest.fixture(params=list(IMPLEMENTATIONS))
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param == LINUX:
+        request.getfixturevalue("root")
     with IMPLEMENTATIONS[request.param](tmp_path) as built:
         yield built
 
@@ -234,6 +248,7 @@ def test_a_prefix_with_host_bits_is_refused(rig: Rig) -> None:
         rig.apply(create(Prefix(Family.IPV4, POD.value + 1, 16), "eni-a0"))
 
 
+@of_clouds
 def test_too_many_calls_are_throttled_and_say_when_to_go_on(rig: Rig) -> None:
     def send() -> None:
         with pytest.raises(OutdatedError):
@@ -249,6 +264,7 @@ def test_too_many_calls_are_throttled_and_say_when_to_go_on(rig: Rig) -> None:
     send()
 
 
+@of_clouds
 def test_the_source_destination_check_is_switched_and_shows(rig: Rig) -> None:
     def checked() -> dict[str, bool]:
         return {i.id: i.source_dest_check for i in rig.fabric.read().interfaces}
