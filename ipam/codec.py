@@ -1,10 +1,11 @@
 """Addresses as keys and values of a store, and back: one versioned JSON object per thing.
 
-Keys: ``/meta``, ``/networks/NAME``, ``/subnets/ID``, ``/nodes/NAME``, ``/former/NAME/IDENTITY`` and
-``/blocks/CIDR``; names are percent-encoded, so that no name is another's prefix. A block's value
-names its owner and the attempt that created it, so whoever created a block can prove it by reading
-it back. Each kind of record has its own version, raised when fields come or change their meaning;
-older ones stay readable here, and are written anew with the next change of their object.
+Keys: ``/meta``, ``/networks/NAME``, ``/subnets/ID``, ``/places/NETWORK/PATH``, ``/nodes/NAME``,
+``/former/NAME/IDENTITY`` and ``/blocks/CIDR``; names are percent-encoded, so that no name is
+another's prefix. A block's value names its owner and the attempt that created it, so whoever
+created a block can prove it by reading it back. Each kind of record has its own version, raised
+when fields come or change their meaning; older ones stay readable here, and are written anew with
+the next change of their object.
 """
 
 from __future__ import annotations
@@ -15,15 +16,33 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from ipam.errors import BadInputError, UnavailableError
-from ipam.model import Network, SubnetShare
+from ipam.model import Network, Place, PlaceKey, SubnetShare
 from ipam.prefix import Family, Prefix
+from ipam.topology import PLAIN, Labels
+from ipam.topology_codec import (
+    read_labels,
+    read_static,
+    read_texts,
+    read_topology,
+    static_fields,
+    topology_fields,
+)
 
-VERSIONS = {"meta": 1, "networks": 1, "subnets": 1, "nodes": 2, "former": 2, "blocks": 2}
+VERSIONS = {
+    "meta": 1,
+    "networks": 2,
+    "subnets": 1,
+    "places": 1,
+    "nodes": 2,
+    "former": 2,
+    "blocks": 2,
+}
 """By folder: the newest version that is known, and written."""
 
 META = "/meta"
 NETWORKS = "/networks/"
 SUBNETS = "/subnets/"
+PLACES = "/places/"
 NODES = "/nodes/"
 FORMER = "/former/"
 BLOCKS = "/blocks/"
@@ -49,6 +68,7 @@ class NodeRecord:
     subnet: str
     token: str
     blocks: tuple[Prefix, ...] | None = None
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,7 @@ class BlockRecord:
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
-Record = Meta | Network | SubnetShare | NodeRecord | BlockRecord
+Record = Meta | Network | SubnetShare | Place | NodeRecord | BlockRecord
 
 
 def network_key(name: str) -> str:
@@ -74,6 +94,12 @@ def network_key(name: str) -> str:
 def subnet_key(subnet: str) -> str:
     """The key of a subnet."""
     return SUBNETS + quote(subnet, safe="")
+
+
+def place_key(key: PlaceKey) -> str:
+    """The key of a place."""
+    network, path = key
+    return PLACES + "/".join(quote(part, safe="") for part in (network, *path))
 
 
 def node_key(name: str) -> str:
@@ -138,18 +164,31 @@ def _fields(record: Record) -> dict[str, object]:
         fields = {"identity": record.identity, "subnet": record.subnet, "token": record.token}
         if record.blocks is None:
             return {"v": 1, **fields}
-        return {"v": 2, **fields, "blocks": _texts(record.blocks)}
+        labels = {"labels": dict(record.labels)} if record.labels else {}
+        return {"v": 2, **fields, **labels, "blocks": _texts(record.blocks)}
     if isinstance(record, SubnetShare):
         return {"v": 1, "prefixes": _texts(record.prefixes), "groups": _texts(record.groups)}
+    if isinstance(record, Place):
+        return {"v": 1, "prefixes": _texts(record.prefixes)}
     if isinstance(record, Network):
-        return {
-            "v": 1,
-            "cidrs": _texts(record.cidrs),
-            "block": {str(family): length for family, length in record.block.items()},
-            "node": {str(family): length for family, length in record.node.items()},
-            "exclude": _texts(record.exclude),
-        }
+        return _network_fields(record)
     return {"v": 1, "cluster": record.cluster}
+
+
+def _network_fields(network: Network) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "cidrs": _texts(network.cidrs),
+        "block": {str(family): length for family, length in network.block.items()},
+        "node": {str(family): length for family, length in network.node.items()},
+        "exclude": _texts(network.exclude),
+    }
+    more = {
+        **topology_fields(network.topology),
+        **({"tenants": list(network.tenants)} if network.tenants else {}),
+        **({"static": static_fields(network.static)} if network.static else {}),
+        **({"closed": _texts(network.closed)} if network.closed else {}),
+    }
+    return {"v": 2 if more else 1, **fields, **more}
 
 
 def _record(key: str, fields: Mapping[str, object]) -> Record:
@@ -168,11 +207,15 @@ def _record(key: str, fields: Mapping[str, object]) -> Record:
             _text(fields, "subnet"),
             _text(fields, "token"),
             _prefixes(fields, "blocks") if fields["v"] != 1 else None,
+            read_labels(fields.get("labels", {})),
         )
     if folder == "subnets":
         return SubnetShare(
             unquote(name), _prefixes(fields, "prefixes"), _prefixes(fields, "groups")
         )
+    if folder == "places":
+        network, *path = (unquote(part) for part in name.split("/"))
+        return Place(network, tuple(path), _prefixes(fields, "prefixes"))
     if folder == "networks":
         return Network(
             unquote(name),
@@ -180,6 +223,10 @@ def _record(key: str, fields: Mapping[str, object]) -> Record:
             _lengths(fields, "block"),
             _lengths(fields, "node"),
             _prefixes(fields, "exclude"),
+            read_topology(fields) if fields["v"] != 1 else PLAIN,
+            read_texts(fields.get("tenants", [])),
+            read_static(fields.get("static", {})),
+            _prefixes(fields, "closed") if "closed" in fields else (),
         )
     if key == META:
         return Meta(_text(fields, "cluster"))

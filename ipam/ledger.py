@@ -14,7 +14,7 @@ from ipam import codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.draft import Draft
 from ipam.errors import BadInputError
-from ipam.model import Network, Node, State, SubnetShare, check_groups, state
+from ipam.model import Network, Node, Place, State, SubnetShare, check_groups, state
 from ipam.networks import check_change
 from ipam.prefix import Prefix
 from ipam.store.port import Changes, RangeResult
@@ -23,7 +23,7 @@ Owner = tuple[str, str]
 """A node by name and identity."""
 
 _LAYOUT = (codec.META, codec.NETWORKS)
-_OURS = (*_LAYOUT, codec.SUBNETS, codec.NODES, codec.FORMER, codec.BLOCKS)
+_OURS = (*_LAYOUT, codec.SUBNETS, codec.PLACES, codec.NODES, codec.FORMER, codec.BLOCKS)
 
 
 @dataclass(slots=True)
@@ -44,8 +44,11 @@ class Ledger:
     _shares: dict[str, SubnetShare] = field(default_factory=dict)
     _blocks: defaultdict[Owner, set[Prefix]] = field(default_factory=lambda: defaultdict(set))
 
+    _static: frozenset[Prefix] = field(init=False)
+
     def __post_init__(self) -> None:
         self.state = state(self.cluster, self.networks)
+        self._static = frozenset(a.prefix for network in self.networks for a in network.static)
 
     def block(self, prefix: Prefix) -> BlockRecord | None:
         """The record of a block."""
@@ -73,7 +76,8 @@ class Ledger:
         present, past = self._node_records(codec.NODES), self._node_records(codec.FORMER)
         nodes, former = [self._node(r) for r in present], [self._node(r) for r in past]
         check_change(self.recorded.values(), self.networks, shares, (*nodes, *former))
-        self.state = state(self.cluster, self.networks, shares, nodes, former)
+        places = [r for r in self._records.values() if isinstance(r, Place)]
+        self.state = state(self.cluster, self.networks, shares, nodes, former, places)
         self._check_named((*present, *past))
         self.revision = found.revision
 
@@ -165,7 +169,14 @@ class Ledger:
 
     def _node(self, record: NodeRecord) -> Node:
         blocks = self._blocks.get((record.name, record.identity), ())
-        return Node(record.name, record.identity, record.subnet, tuple(sorted(blocks)))
+        return Node(
+            record.name,
+            record.identity,
+            record.subnet,
+            tuple(sorted(block for block in blocks if block not in self._static)),
+            record.labels,
+            tuple(sorted(block for block in blocks if block in self._static)),
+        )
 
     def _check_named(self, records: Iterable[NodeRecord]) -> None:
         """A node's record names its blocks: where it does not, one of them is of another time."""
@@ -208,5 +219,5 @@ def _owners(record: Record | None) -> set[Owner]:
 
 
 def _prefixes(record: Record | None) -> tuple[Prefix, ...]:
-    """The prefixes that a record gives to a subnet."""
-    return record.prefixes if isinstance(record, SubnetShare) else ()
+    """The prefixes that a record gives to a subnet or a place."""
+    return record.prefixes if isinstance(record, SubnetShare | Place) else ()

@@ -6,13 +6,15 @@ same. It can be kept, compared and thrown away freely.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix, merge
 from ipam.space import Space
+from ipam.topology import PLAIN, Labels, Path, StaticAddress, Topology, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,11 @@ class Network:
 
     ``block`` and ``node`` are the prefix lengths, per family, of a block and of the aligned prefix
     that a node gets to itself. What overlaps ``exclude`` is never given out.
+
+    ``topology`` says how it is divided; ``tenants`` are the Kubernetes namespaces that it is for
+    (none: every namespace that no other network of the family is for). Of ``static`` addresses
+    each is granted by its name, and part of no block. In ``closed`` ranges nothing more is given
+    out, and what is given out stays.
     """
 
     name: str
@@ -28,25 +35,79 @@ class Network:
     block: Mapping[Family, int]
     node: Mapping[Family, int]
     exclude: tuple[Prefix, ...] = ()
+    topology: Topology = PLAIN
+    tenants: tuple[str, ...] = ()
+    static: tuple[StaticAddress, ...] = ()
+    closed: tuple[Prefix, ...] = ()
+
+    @property
+    def withheld(self) -> tuple[Prefix, ...]:
+        """What is part of no block: excluded ranges and static addresses."""
+        return (*self.exclude, *(address.prefix for address in self.static))
+
+    def is_closed(self, prefix: Prefix) -> bool:
+        """Whether nothing more is given out of a prefix of this network."""
+        return any(closed.contains(prefix) for closed in self.closed)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """A node that asks for addresses: its name, its subnet, and its instance id or UID."""
+    """A node that asks for addresses: its name, its subnet, and its instance id or UID.
+
+    ``labels`` are those that the networks' topologies ask for; others do no harm.
+    """
 
     node: str
     subnet: str
     identity: str
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node and the blocks that it owns, of all families, in order."""
+    """A node and the blocks that it owns, of all families, in order.
+
+    ``labels`` are those with which it asked last. ``static`` are the static addresses that were
+    granted to it: each is a block of one address, and not among ``blocks``.
+    """
 
     name: str
     identity: str
     subnet: str
     blocks: tuple[Prefix, ...]
+    labels: Labels = ()
+    static: tuple[Prefix, ...] = ()
+
+    @property
+    def owned(self) -> tuple[Prefix, ...]:
+        """All that it owns: blocks and static addresses, in order."""
+        return tuple(sorted((*self.blocks, *self.static))) if self.static else self.blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part of a network that is set aside for some nodes, around their subnets or inside one.
+
+    ``prefixes`` lie inside those of the place around it, apart from those of its siblings. New
+    blocks of its nodes come from there; blocks that were given out under an earlier topology may
+    lie elsewhere in their subnet's prefixes, and stay.
+    """
+
+    network: str
+    path: Path
+    prefixes: tuple[Prefix, ...]
+
+    @property
+    def key(self) -> PlaceKey:
+        """What tells it from all others."""
+        return self.network, self.path
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} of network {self.network}"
+
+
+PlaceKey = tuple[str, Path]
+"""A place: the name of its network, and its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +129,9 @@ class State:
     """Who owns what in one cluster. Make one with ``state()``.
 
     ``former`` holds, by name and identity, nodes whose name has come back with another identity:
-    their blocks stay theirs until they are released. ``spaces`` is derived from the rest: of each
-    subnet, one space for each of its prefixes.
+    their blocks stay theirs until they are released. ``places`` are the parts of networks whose
+    topology has more than subnets. ``spaces`` is derived from the rest: of each subnet, one space
+    for each of its prefixes, in order.
     """
 
     cluster: str
@@ -78,12 +140,12 @@ class State:
     nodes: Mapping[str, Node]
     former: Mapping[tuple[str, str], Node]
     spaces: Mapping[str, tuple[Space, ...]] = field(repr=False, compare=False)
+    places: Mapping[PlaceKey, Place] = field(default_factory=dict)
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """The families in which a node gets addresses: those of the networks."""
-        present = {cidr.family for network in self.networks for cidr in network.cidrs}
-        return tuple(family for family in Family if family in present)
+        """The families in which a node gets addresses: those of the networks for everybody."""
+        return families_of(network for network in self.networks if not network.tenants)
 
     def prefixes(self, subnet: str) -> tuple[Prefix, ...]:
         """The prefixes of a subnet, none if it is not known."""
@@ -104,15 +166,33 @@ class State:
 
     def space(self, subnet: str, prefix: Prefix) -> Space:
         """The space of a subnet around a prefix; raises ValueError if there is none."""
-        for space in self.spaces.get(subnet, ()):
-            if space.prefix.contains(prefix):
-                return space
-        raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
+        space = space_around(self.spaces.get(subnet, ()), prefix)
+        if space is None:
+            raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
+        return space
 
     def owners(self) -> Iterator[Node]:
         """Everybody who owns blocks: nodes that are there, and those that came back as new ones."""
         yield from self.nodes.values()
         yield from self.former.values()
+
+
+def families_of(networks: Iterable[Network]) -> tuple[Family, ...]:
+    """The families of these networks, in their usual order."""
+    present = {cidr.family for network in networks for cidr in network.cidrs}
+    return tuple(family for family in Family if family in present)
+
+
+def space_around(spaces: Sequence[Space], prefix: Prefix) -> Space | None:
+    """Of spaces in order, the one around a prefix."""
+    position = bisect_right(spaces, prefix, key=_prefix_of) - 1
+    if position >= 0 and spaces[position].prefix.contains(prefix):
+        return spaces[position]
+    return None
+
+
+def _prefix_of(space: Space) -> Prefix:
+    return space.prefix
 
 
 def network_of(networks: Iterable[Network], prefix: Prefix) -> Network:
@@ -127,7 +207,7 @@ def empty_space(networks: Iterable[Network], prefix: Prefix) -> Space:
     """The space of a subnet's prefix before anything is given out."""
     network = network_of(networks, prefix)
     family = prefix.family
-    return Space.empty(prefix, network.node[family], network.block[family], network.exclude)
+    return Space.empty(prefix, network.node[family], network.block[family], network.withheld)
 
 
 def state(
@@ -136,12 +216,11 @@ def state(
     subnets: Iterable[SubnetShare] = (),
     nodes: Iterable[Node] = (),
     former: Iterable[Node] = (),
+    places: Iterable[Place] = (),
 ) -> State:
     """A state from its parts; raises BadInputError, naming both, where two of them contradict."""
     networks = tuple(networks)
-    for network in networks:
-        check_network(network)
-    _check_apart(networks)
+    check_networks(networks)
     shares = {share.id: share for share in sorted(subnets, key=lambda share: share.id)}
     _check_disjoint(shares.values())
     spaces = {
@@ -154,13 +233,39 @@ def state(
     past = {(node.name, node.identity): node for node in former}
     for node in (*members.values(), *past.values()):
         _take(spaces, node)
+    _check_grants(networks, (*members.values(), *past.values()))
     return State(
-        cluster, networks, shares, members, past, {id_: tuple(s) for id_, s in spaces.items()}
+        cluster,
+        networks,
+        shares,
+        members,
+        past,
+        {id_: tuple(own) for id_, own in spaces.items()},
+        {place.key: place for place in sorted(places, key=lambda place: place.key)},
     )
 
 
+def check_networks(networks: Sequence[Network]) -> None:
+    """Raises BadInputError, naming the object, where networks break a rule."""
+    for network in networks:
+        check_network(network)
+    _check_apart(networks)
+    _check_static(networks)
+    _check_tenants(networks)
+
+
 def check_network(network: Network) -> None:
-    """Raises BadInputError, naming the field, where a network cannot be given out in blocks."""
+    """Raises BadInputError, naming the object, where a network by itself breaks a rule."""
+    _check_lengths(network)
+    _check_groups_fit(network)
+    for closed in network.closed:
+        if closed not in network.cidrs:
+            raise BadInputError(
+                f"network {network.name}: {closed} is closed, but none of its cidrs: close one"
+            )
+
+
+def _check_lengths(network: Network) -> None:
     for cidr in network.cidrs:
         block, node = network.block[cidr.family], network.node[cidr.family]
         if cidr.length > block:
@@ -174,11 +279,95 @@ def check_network(network: Network) -> None:
             )
 
 
+def _check_groups_fit(network: Network) -> None:
+    """Groups' own prefixes and reserves lie inside the network and hold node prefixes."""
+    for path, group in network.topology.by_path.items():
+        what = f"network {network.name}: {shown(path)}"
+        for cidr in group.cidrs:
+            around = [outer for outer in network.cidrs if outer.contains(cidr)]
+            if not around:
+                raise BadInputError(f"{what}: {cidr} is in none of the network's cidrs")
+            longest = max(network.node[cidr.family], around[0].length)
+            if cidr.length > longest:
+                raise BadInputError(
+                    f"{what}: {cidr} is smaller than a node's prefix (/{longest}): widen it"
+                )
+        for family, length in group.reserve.items():
+            widest = min((c.length for c in network.cidrs if c.family is family), default=None)
+            if widest is None:
+                raise BadInputError(f"{what}: reserves {family}, which the network does not have")
+            if not widest <= length <= max(network.node[family], widest):
+                raise BadInputError(
+                    f"{what}: a reserve of /{length} should be from /{widest} (the network) to "
+                    f"/{max(network.node[family], widest)} (a node's prefix)"
+                )
+
+
+def _check_tenants(networks: Sequence[Network]) -> None:
+    holders: dict[tuple[Family, str], str] = {}
+    for network in networks:
+        for family in families_of([network]):
+            for tenant in network.tenants:
+                other = holders.setdefault((family, tenant), network.name)
+                if other != network.name:
+                    raise BadInputError(
+                        f"namespace {tenant} is a tenant of two {family} networks, {other} and "
+                        f"{network.name}: choose one"
+                    )
+    if networks and all(network.tenants for network in networks):
+        raise BadInputError("every network has tenants: add one for everybody else")
+
+
 def _check_apart(networks: Iterable[Network]) -> None:
     ranges = sorted((cidr, network.name) for network in networks for cidr in network.cidrs)
     for (left, one), (right, other) in pairwise(ranges):
         if left.contains(right):
             raise BadInputError(f"{left} of network {one} and {right} of network {other} overlap")
+
+
+def _check_static(networks: Iterable[Network]) -> None:
+    """Static addresses: single ones, inside their network, and one for each name and address."""
+    holders: dict[str | Prefix, StaticAddress] = {}
+    for network in networks:
+        for static in network.static:
+            prefix = static.prefix
+            around = any(cidr.contains(prefix) for cidr in network.cidrs)
+            if prefix.length != prefix.family.width or not around:
+                raise BadInputError(
+                    f"network {network.name}: static address {static.name}: {prefix} should be a "
+                    "single address of the network"
+                )
+            if any(excluded.contains(prefix) for excluded in network.exclude):
+                raise BadInputError(
+                    f"network {network.name}: static address {static} is excluded: leave it out of "
+                    "one of the two"
+                )
+            for key in (f"{prefix.family} {static.name}", prefix):
+                other = holders.setdefault(key, static)
+                if other is not static:
+                    raise BadInputError(
+                        f"network {network.name}: static addresses {other} and {static}: a name "
+                        "has one address of a family, and an address one name"
+                    )
+
+
+def _check_grants(networks: Iterable[Network], owners: Iterable[Node]) -> None:
+    """Every static address that is granted exists, and is granted once."""
+    known = {static.prefix for network in networks for static in network.static}
+    granted: dict[Prefix, Node] = {}
+    for node in owners:
+        for prefix in node.static:
+            if prefix not in known:
+                raise BadInputError(
+                    f"{prefix} is granted to node {node.name}, but no static address any more: put "
+                    "it back, or release it first"
+                )
+            other = granted.setdefault(prefix, node)
+            if other is not node:
+                raise BadInputError(
+                    f"static address {prefix} is granted to nodes {other.name} and {node.name}: "
+                    "restore the store from a backup"
+                )
 
 
 def _check_disjoint(shares: Iterable[SubnetShare]) -> None:
@@ -192,13 +381,14 @@ def _check_disjoint(shares: Iterable[SubnetShare]) -> None:
 
 
 def check_groups(share: SubnetShare, spaces: Iterable[Space]) -> None:
-    """Raises BadInputError unless the groups of a subnet divide its prefixes."""
+    """Raises BadInputError unless the groups of a subnet divide its prefixes.
+
+    ``spaces`` are those of the prefixes, in order.
+    """
     spaces = tuple(spaces)
     apart = not any(left.contains(right) for left, right in pairwise(sorted(share.groups)))
-    inside = all(
-        any(s.prefix.contains(group) and group.length <= s.node_length for s in spaces)
-        for group in share.groups
-    )
+    around = [(group, space_around(spaces, group)) for group in share.groups]
+    inside = all(space and group.length <= space.node_length for group, space in around)
     wanted = sum(space.prefix.size for space in spaces)
     if not (apart and inside and sum(group.size for group in share.groups) == wanted):
         raise BadInputError(
@@ -210,14 +400,14 @@ def check_groups(share: SubnetShare, spaces: Iterable[Space]) -> None:
 def _take(spaces: Mapping[str, list[Space]], node: Node) -> None:
     own = spaces.get(node.subnet, [])
     for block in node.blocks:
-        around = [position for position, space in enumerate(own) if space.prefix.contains(block)]
-        if not around:
+        position = bisect_right(own, block, key=_prefix_of) - 1
+        if position < 0 or not own[position].prefix.contains(block):
             raise BadInputError(
                 f"block {block} of node {node.name} is outside the prefixes of subnet "
                 f"{node.subnet}: restore the store from a backup"
             )
         try:
-            own[around[0]] = own[around[0]].given(block)
+            own[position] = own[position].given(block)
         except ValueError as error:
             raise BadInputError(
                 f"block of node {node.name}: {error}: restore the store from a backup"

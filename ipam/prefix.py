@@ -149,6 +149,23 @@ def merge(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
     return tuple(merged)
 
 
+def spanned(family: Family, first: int, last: int) -> tuple[Prefix, ...]:
+    """The fewest prefixes with exactly the addresses from the first to the last.
+
+    >>> _, first = parse_address("10.0.0.5")
+    >>> [str(p) for p in spanned(Family.IPV4, first, first + 4)]
+    ['10.0.0.5/32', '10.0.0.6/31', '10.0.0.8/31']
+    """
+    found = []
+    while first <= last:
+        bits = min((last - first + 1).bit_length() - 1, family.width)
+        if first:
+            bits = min(bits, (first & -first).bit_length() - 1)
+        found.append(Prefix(family, first, family.width - bits))
+        first += 1 << bits
+    return tuple(found)
+
+
 def _are_siblings(left: Prefix, right: Prefix) -> bool:
     return (
         left.family is right.family

@@ -54,6 +54,12 @@ def layout_changes(
     ]
     operations += [Delete(codec.network_key(name)) for name in known if name not in wanted]
     divided = recorded is None or bool(operations)
+    for key in sorted(before.places.keys() | after.places.keys()):
+        place = after.places.get(key)
+        if place != before.places.get(key):
+            name = codec.place_key(key)
+            operations.append(Put(name, codec.encode(place)) if place else Delete(name))
+            divided = True
     for name, share in after.subnets.items():
         earlier = before.subnets.get(name)
         if share != earlier:
@@ -154,11 +160,11 @@ def _parting(renewal: _Renewal, gone: list[Prefix], limit: int) -> Iterator[Chan
     parting = set(gone)
     at_once = max(1, limit - _ALWAYS_COMPARED - 1)
     for key, node in sorted(renewal.old.records().items()):
-        left, mine = list(node.blocks), [block for block in node.blocks if block in parting]
+        left, mine = list(node.owned), [block for block in node.owned if block in parting]
         for start in range(0, len(mine), at_once):
             part = mine[start : start + at_once]
             left = [block for block in left if block not in part]
-            value = _node_value(replace(node, blocks=tuple(left)), renewal.token)
+            value = _node_value(replace(node, blocks=tuple(left), static=()), renewal.token)
             deletes = (Delete(codec.block_key(block)) for block in part)
             yield Change((Put(key, value), *deletes), guard=renewal.guard)
 
@@ -168,12 +174,14 @@ def _owned(name: _Name) -> dict[Prefix, tuple[str, str]]:
     return {
         block: (owner.name, owner.identity)
         for owner in name.records().values()
-        for block in owner.blocks
+        for block in owner.owned
     }
 
 
 def _node_value(node: Node, token: str) -> bytes:
-    return codec.encode(NodeRecord(node.name, node.identity, node.subnet, token, node.blocks))
+    return codec.encode(
+        NodeRecord(node.name, node.identity, node.subnet, token, node.owned, node.labels)
+    )
 
 
 def batches(changes: Iterable[Change], limit: int) -> Iterator[Batch]:

@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from ipam.errors import BadInputError
 from ipam.model import Network
-from ipam.prefix import Family, Prefix, merge
+from vpcrouter.network_fields import (
+    GROUP_NAME,
+    NAME,
+    BlockLengths,
+    GroupFields,
+    Name,
+    NetworkFields,
+    NodeLengths,
+    StaticFields,
+    Strict,
+    read_networks,
+)
 from vpcrouter.positioned import Document, Where, read_yaml
-
-MAX_BLOCK_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ def load_cluster(path: Path) -> ClusterFile:
     return ClusterFile(
         path=path,
         cluster=model.cluster,
-        networks=_networks(document, model.networks),
+        networks=read_networks(document, model.networks),
         fabric=FabricSettings(
             source=_source(model.fabric, folder),
             quota=model.fabric.quota,
@@ -123,15 +132,14 @@ def _default_store(cluster: str) -> Path:
     return home / "vpcrouter" / f"{cluster}.db"
 
 
-# The shape of the file. What depends on more than one field is checked below.
+# The shape of the file. Networks have a module of their own.
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_Name = Annotated[str, Field(pattern=_NAME, max_length=63)]
 _REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
 _VPC = r"^vpc-[0-9a-z]+$"
 _URL = r"^https?://[^/\s]+/?$"
 _SHAPES = {
-    _NAME: "a name has letters, digits, '.', '_' and '-' only, and starts with no sign",
+    GROUP_NAME: "a name has no control characters",
+    NAME: "a name has letters, digits, '.', '_' and '-' only, and starts with no sign",
     _REGION: "a region is named like eu-central-1",
     _VPC: "a VPC is named like vpc-0123456789abcdef0",
     _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
@@ -139,36 +147,14 @@ _SHAPES = {
 _PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class _BlockLengths(_Strict):
-    ipv4: int = Field(26, ge=1, le=32)
-    ipv6: int = Field(80, ge=1, le=128)
-
-
-class _NodeLengths(_Strict):
-    ipv4: int = Field(24, ge=1, le=32)
-    ipv6: int = Field(64, ge=1, le=128)
-
-
-class _Network(_Strict):
-    name: _Name
-    cidrs: list[str] = Field(min_length=1)
-    block: _BlockLengths = _BlockLengths()
-    node: _NodeLengths = _NodeLengths()
-    exclude: list[str] = []
-
-
-class _SimulatedFabric(_Strict):
+class _SimulatedFabric(Strict):
     kind: Literal["simulated"]
     describe: _PathText
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
 
 
-class _AwsFabric(_Strict):
+class _AwsFabric(Strict):
     kind: Literal["aws"]
     region: str = Field(pattern=_REGION)
     vpc: str = Field(pattern=_VPC)
@@ -177,21 +163,21 @@ class _AwsFabric(_Strict):
     reserve: int = Field(2, ge=0, le=1_000_000)
 
 
-class _Nodes(_Strict):
+class _Nodes(Strict):
     kubernetes: _PathText
 
 
-class _Planning(_Strict):
+class _Planning(Strict):
     slack: float = Field(0.05, ge=0, le=100)
     weights: Literal["equal"] = "equal"
     capacity: Literal["equal"] = "equal"
     own_subnet_weight: float = Field(1.0, ge=0, le=1_000_000)
 
 
-class _Cluster(_Strict):
+class _Cluster(Strict):
     version: Literal[1]
-    cluster: _Name
-    networks: list[_Network] = Field(min_length=1)
+    cluster: Name
+    networks: list[NetworkFields] = Field(min_length=1)
     fabric: Annotated[_SimulatedFabric | _AwsFabric, Field(discriminator="kind")]
     nodes: _Nodes
     planning: _Planning = _Planning()
@@ -234,108 +220,16 @@ def _message(error: ErrorDetails) -> str:
 def _fields_beside(where: Where) -> list[str]:
     model: type[BaseModel] = _Cluster
     inner: dict[str, type[BaseModel]] = {
-        "networks": _Network,
+        "networks": NetworkFields,
+        "groups": GroupFields,
+        "static": StaticFields,
         "simulated": _SimulatedFabric,
         "aws": _AwsFabric,
         "nodes": _Nodes,
         "planning": _Planning,
-        "block": _BlockLengths,
-        "node": _NodeLengths,
+        "block": BlockLengths,
+        "node": NodeLengths,
     }
     for part in where[:-1]:
         model = inner.get(part, model) if isinstance(part, str) else model
     return list(model.model_fields)
-
-
-# What depends on more than one field.
-
-
-def _networks(document: Document, models: list[_Network]) -> tuple[Network, ...]:
-    names: set[str] = set()
-    seen: list[tuple[Prefix, str]] = []
-    networks: list[Network] = []
-    for index, model in enumerate(models):
-        where: Where = ("networks", index)
-        if model.name in names:
-            raise document.error((*where, "name"), f"two networks are named {model.name}")
-        names.add(model.name)
-        network = _network(document, where, model)
-        for position, cidr in enumerate(network.cidrs):
-            for other, owner in seen:
-                if cidr.overlaps(other):
-                    place = (*where, "cidrs", position)
-                    raise document.error(place, f"{cidr} overlaps {other} of network {owner}")
-            seen.append((cidr, network.name))
-        networks.append(network)
-    return tuple(networks)
-
-
-def _network(document: Document, where: Where, model: _Network) -> Network:
-    cidrs = _prefixes(document, (*where, "cidrs"), model.cidrs)
-    exclude = _prefixes(document, (*where, "exclude"), model.exclude)
-    block = {Family.IPV4: model.block.ipv4, Family.IPV6: model.block.ipv6}
-    node = {Family.IPV4: model.node.ipv4, Family.IPV6: model.node.ipv6}
-    for family in sorted({cidr.family for cidr in cidrs}):
-        _check_lengths(document, (*where, "node", family.value), node[family], block[family])
-    for position, cidr in enumerate(cidrs):
-        _check_cidr((*where, "cidrs", position), document, cidr, block[cidr.family], exclude)
-    for position, prefix in enumerate(exclude):
-        _check_exclude((*where, "exclude", position), document, prefix, cidrs)
-    return Network(name=model.name, cidrs=cidrs, block=block, node=node, exclude=exclude)
-
-
-def _check_lengths(document: Document, where: Where, node: int, block: int) -> None:
-    if node > block:
-        raise document.error(where, f"a node's prefix (/{node}) must hold its block (/{block})")
-    if block > node + MAX_BLOCK_BITS:
-        raise document.error(
-            where,
-            f"a node's prefix (/{node}) has too many blocks (/{block}): let the lengths differ by "
-            f"at most {MAX_BLOCK_BITS}",
-        )
-
-
-def _prefixes(document: Document, where: Where, texts: list[str]) -> tuple[Prefix, ...]:
-    result: list[Prefix] = []
-    for position, text in enumerate(texts):
-        try:
-            result.append(Prefix.parse(text))
-        except BadInputError as error:
-            raise document.error((*where, position), str(error)) from error
-    return tuple(result)
-
-
-_UNROUTABLE = tuple(
-    Prefix.parse(text)
-    for text in (
-        "0.0.0.0/8",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "224.0.0.0/4",
-        "fe80::/10",
-        "ff00::/8",
-    )
-)
-
-
-def _check_cidr(
-    where: Where, document: Document, cidr: Prefix, block: int, exclude: tuple[Prefix, ...]
-) -> None:
-    if cidr.length > block:
-        raise document.error(where, f"{cidr} is too small: one block of a node is a /{block}")
-    for special in _UNROUTABLE:
-        if cidr.overlaps(special):
-            raise document.error(where, f"{cidr} holds {special}, which no VPC routes")
-    if any(prefix.contains(cidr) for prefix in merge(exclude)):
-        raise document.error(where, f"all of {cidr} is excluded")
-
-
-def _check_exclude(
-    where: Where, document: Document, prefix: Prefix, cidrs: tuple[Prefix, ...]
-) -> None:
-    if any(cidr.contains(prefix) for cidr in cidrs):
-        return
-    families = {cidr.family for cidr in cidrs}
-    if prefix.family not in families:
-        raise document.error(where, f"{prefix} is excluded, but the network has no such family")
-    raise document.error(where, f"{prefix} is excluded, but lies in none of the network's cidrs")
