@@ -24,7 +24,8 @@ AT_THE_EDGE = {
     *("ipam.allocator", "ipam.claims", "ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
     *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),
-    *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.service", "vpcrouter.simulate"),
+    *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.service"),
+    "vpcrouter.simulate",
 }
 
 

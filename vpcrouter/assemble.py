@@ -133,7 +133,7 @@ def _nodes(
 
 
 def _blocks(owner: Owner, name: str) -> Iterator[Block]:
-    return (Block(prefix, name) for prefix in owner.blocks)
+    return (Block(prefix, name) for prefix in owner.owned)
 
 
 def _member_node(member: Member) -> Node:

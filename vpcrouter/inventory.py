@@ -58,7 +58,7 @@ def _node(item: JsonObject) -> KubernetesNode:
     metadata = _part(item, "metadata")
     spec = item.child("spec") or JsonObject(item.file, f"{item.where}.spec", {})
     status = _part(item, "status")
-    labels = metadata.child("labels")
+    labels = _labels(metadata)
     taints = {taint.text("key") for taint in spec.children("taints")}
     ready = [c.text("status") for c in status.children("conditions") if c.text("type") == _READY]
     return KubernetesNode(
@@ -66,12 +66,20 @@ def _node(item: JsonObject) -> KubernetesNode:
         uid=metadata.optional_text("uid"),
         instance=_instance(spec.optional_text("providerID")),
         addresses=tuple(_addresses(status)),
-        spot=labels is not None and any(labels.fields.get(k) == v for k, v in _SPOT_LABELS),
+        spot=any(labels.get(k) == v for k, v in _SPOT_LABELS),
         cordoned=spec.flag("unschedulable", absent=False),
         leaving=not taints.isdisjoint(_LEAVING_TAINTS)
         or metadata.optional_text("deletionTimestamp") is not None,
         ready=ready == ["True"],
+        labels=labels,
     )
+
+
+def _labels(metadata: JsonObject) -> dict[str, str]:
+    labels = metadata.child("labels")
+    if labels is None:
+        return {}
+    return {name: labels.optional_text(name) or "" for name in labels.fields}
 
 
 def _part(item: JsonObject, key: str) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ipam.prefix import Family
 from vpcrouter.fabric.port import NetworkInterface
@@ -32,6 +32,7 @@ class KubernetesNode:
     cordoned: bool
     leaving: bool
     ready: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:

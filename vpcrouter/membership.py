@@ -6,11 +6,12 @@ the cloud says that its instance is gone: nothing is taken away because it is mi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ipam.model import Claim, State
 from ipam.model import Node as Owner
+from ipam.topology import Labels
 from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
 from vpcrouter.matching import Inventory, KubernetesNode, match_interfaces
 from vpcrouter.problems import Problem
@@ -78,13 +79,19 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
         for node in candidates
         if node.name in matched.interfaces
     }
+    asked = {label for network in state.networks for label in network.topology.labels}
     claims = tuple(
-        Claim(name, member.interface.subnet, member.node.identity)
+        Claim(name, member.interface.subnet, member.node.identity, _labels(member.node, asked))
         for name, member in members.items()
     )
     gone, notes = _absent(observation, inventory, state)
     problems = tuple(sorted((*inventory.problems, *matched.problems)))
     return Membership(members, claims, gone, problems, notes)
+
+
+def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:
+    """Those labels of a node that a topology asks for."""
+    return tuple((name, node.labels[name]) for name in sorted(asked) if node.labels.get(name))
 
 
 def _runs(observation: Observation, interface: NetworkInterface) -> bool:
