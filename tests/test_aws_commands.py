@@ -76,6 +76,10 @@ def test_the_quota_is_shown_with_who_has_which_part_of_it(
     assert "Service Quotas" in document["quota_source"]
     shown = command("aws", "quota", "-f", cluster)
     assert shown.out.startswith("TABLE  FAMILY  QUOTA  OURS")
+    wide = command("aws", "quota", "-f", cluster, "-o", "wide").out
+    assert wide.splitlines()[0].endswith("TAKEN  USED BY")
+    taken = first["ours"] + 1 + 1 + 2
+    assert f"{100 * taken / QUOTA:.1f} %  subnet-a" in wide.splitlines()[1]
     aws.disturbed.always["GetServiceQuota"] = Ec2Error("AccessDeniedException", "no")
     assumed = command("aws", "quota", "-f", cluster)
     assert assumed.code == 0

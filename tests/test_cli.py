@@ -161,7 +161,7 @@ def test_an_internal_error_is_one_line_and_says_where_the_rest_is(
     def fail(_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("vpcrouter.cli.snapshot.dump_snapshot", fail)
+    monkeypatch.setattr("vpcrouter.cli.snapshot.snapshot_document", fail)
     monkeypatch.delenv("VPCROUTER_DEBUG", raising=False)
     ended = command("snapshot", "--snapshot", settled)
     assert (ended.code, ended.out) == (1, "")

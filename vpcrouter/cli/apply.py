@@ -10,14 +10,19 @@ import click
 
 from vpcrouter.cli.bar import Bar, progress_bar
 from vpcrouter.cli.exits import ExitCode, NotConfirmedError
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import Slack, cluster_option, documented, output_option
 from vpcrouter.cli.output import complain, counted, few, write
 from vpcrouter.cli.plan import ending, make_plan
-from vpcrouter.cli.report import plan_report, say_blocked, say_view
+from vpcrouter.cli.report import plan_report, say_blocked, say_view, step_columns
 from vpcrouter.cli.source import opened
 from vpcrouter.model import Plan, Snapshot
-from vpcrouter.wire import dump_plan_with_snapshot
-from vpcrouter.wire.dump import Json, dump_json, plan_document, step_document
+from vpcrouter.wire.dump import (
+    Json,
+    plan_document,
+    plan_with_snapshot_document,
+    step_document,
+)
 
 if TYPE_CHECKING:
     from vpcrouter.cluster import Cluster, View
@@ -52,7 +57,7 @@ vpcrouter apply -f cluster.yaml --yes -o json      # for scripts
     "--yes", is_flag=True, help="Answer yes to every question, also whether to remove much."
 )
 def command(
-    cluster_file: str | None, output: str, slack: float | None, dry_run: bool, yes: bool
+    cluster_file: str | None, output: Output, slack: float | None, dry_run: bool, yes: bool
 ) -> ExitCode:
     """Give new nodes their addresses, then change the route tables as 'vpcrouter plan' shows.
 
@@ -65,12 +70,12 @@ def command(
         before = cluster.present()
         view = cluster.planned()
         plan = make_plan(view.snapshot, share)
-        if output == "table":
-            write(plan_report(plan, view.snapshot) + membership(before, view))
+        if not output.is_document:
+            write(plan_report(plan, view.snapshot, step_columns(output)) + membership(before, view))
             write(_checks_report(len(_switches(cluster, view)), "to be switched"))
         if dry_run:
-            if output == "json":
-                write(dump_plan_with_snapshot(plan, view.snapshot))
+            if output.is_document:
+                write(output.text(plan_with_snapshot_document(plan, view.snapshot)))
             return ending(plan, complete=say_view(view))
         question = f"Change the route tables of cluster {cluster.file.cluster}?"
         changes = _changes_anything(before, view, plan) or _switches(cluster, view)
@@ -110,7 +115,7 @@ def _owners(view: View) -> set[tuple[str, str]]:
     return {(owner.name, owner.identity) for owner in view.state.owners()}
 
 
-def _apply(cluster: Cluster, slack: float, output: str, *, yes: bool) -> ExitCode:
+def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> ExitCode:
     from vpcrouter.service import Checks, Router
 
     view = cluster.joined()
@@ -131,7 +136,7 @@ def _apply(cluster: Cluster, slack: float, output: str, *, yes: bool) -> ExitCod
             run.switched.append(switched)
         for event in router.run(view.snapshot, planned, cluster.route_tables, confirmed):
             run.follow(event, bar)
-    write(dump_json(run.document()) if output == "json" else run.report())
+    write(output.text(run.document()) if output.is_document else run.report())
     return run.ending(complete=say_view(view))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +11,21 @@ import click
 
 from ipam.errors import BadInputError, UnavailableError
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, output_option
 from vpcrouter.cli.output import complain, counted, few, listing, number, write
-from vpcrouter.wire.dump import Json, dump_json
+from vpcrouter.wire.dump import Json
 
 if TYPE_CHECKING:
     from vpcrouter.fabric.port import Observation
-    from vpcrouter.survey import Survey
+    from vpcrouter.survey import SubnetOffer, Survey
 
 _EXAMPLES = """
 vpcrouter aws discover --region eu-central-1 --vpc vpc-0123456789abcdef0
 vpcrouter aws discover --region eu-central-1 --vpc vpc-0123 --network 100.64.0.0/10 --write c.yaml
 """
+
+_HEADINGS = ("SUBNET", "ZONE", "TABLE", "#INSTANCES", "#FREE IPV4", "#FREE IPV6")
 
 
 @documented("Show what is in a VPC, and write a first cluster file.", _EXAMPLES)
@@ -38,7 +43,7 @@ def command(
     endpoint: str | None,
     networks: tuple[str, ...],
     target: str | None,
-    output: str,
+    output: Output,
 ) -> ExitCode:
     """Show the subnets of a VPC with their route tables, interfaces and free entries.
 
@@ -55,7 +60,11 @@ def command(
     cidrs = [Prefix.parse(text) for text in networks]
     seen = open_aws(region, vpc, endpoint, None, SystemClock()).read()
     found = survey(seen, cidrs)
-    write(dump_json(_document(seen, found)) if output == "json" else _report(seen, found))
+    if output.is_document:
+        write(output.text(_document(seen, found)))
+    else:
+        offers = _wide(seen, found) if output is Output.WIDE else _listed(found)
+        write(_report(seen, found, offers))
     for warning in seen.warnings:
         complain(warning)
     if target is not None:
@@ -64,13 +73,36 @@ def command(
     return ExitCode.UNSERVED if found.problems else ExitCode.DONE
 
 
-def _report(seen: Observation, found: Survey) -> str:
-    headings = ("SUBNET", "ZONE", "TABLE", "#INSTANCES", "#FREE IPV4", "#FREE IPV6")
-    rows = [
-        (s.subnet, s.zone, s.table, number(s.instances), number(s.free_ipv4), number(s.free_ipv6))
-        for s in found.subnets
-    ]
-    lines = [f"VPC {seen.vpc}: {few(map(str, seen.local))}\n", listing(headings, rows)]
+def _listed(found: Survey) -> str:
+    return listing(_HEADINGS, map(_cells, found.subnets))
+
+
+def _wide(seen: Observation, found: Survey) -> str:
+    """The same with the subnet's own ranges, and interfaces whose check is on."""
+    cidrs = {subnet.id: subnet.cidrs for subnet in seen.subnets}
+    checked = Counter(i.subnet for i in seen.interfaces if i.source_dest_check)
+    interfaces = Counter(i.subnet for i in seen.interfaces)
+    return listing(
+        (*_HEADINGS, "#INTERFACES", "#CHECK ON", "CIDRS"),
+        (
+            (
+                *_cells(offer),
+                number(interfaces[offer.subnet]),
+                number(checked[offer.subnet]),
+                few(map(str, cidrs[offer.subnet])),
+            )
+            for offer in found.subnets
+        ),
+    )
+
+
+def _cells(offer: SubnetOffer) -> Sequence[str]:
+    counts = map(number, (offer.instances, offer.free_ipv4, offer.free_ipv6))
+    return (offer.subnet, offer.zone, offer.table, *counts)
+
+
+def _report(seen: Observation, found: Survey, offers: str) -> str:
+    lines = [f"VPC {seen.vpc}: {few(map(str, seen.local))}\n", offers]
     lines.append(f"The quota is {seen.quota_source}.\n")
     checked = sum(i.source_dest_check for i in seen.interfaces)
     lines.append(f"{counted(checked, 'interface')} with the source/destination check on.\n")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from vpcrouter.cli.details import UNKNOWN
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import cluster_option, documented, output_option
-from vpcrouter.cli.output import complain, listing, number, write
+from vpcrouter.cli.output import complain, few, listing, number, percent, write
 from vpcrouter.cli.source import opened
-from vpcrouter.wire.dump import Json, dump_json
+from vpcrouter.wire.dump import Json
 
 if TYPE_CHECKING:
+    from vpcrouter.fabric.port import Observation
     from vpcrouter.usage import Usage
 
 _EXAMPLES = """
@@ -27,7 +31,7 @@ _HEADINGS = (
 @documented("Show how many entries each route table takes, and who has them.", _EXAMPLES)
 @cluster_option
 @output_option
-def command(cluster_file: str | None, output: str) -> ExitCode:
+def command(cluster_file: str | None, output: Output) -> ExitCode:
     """Show the quota of every route table that a subnet uses, and what is left of it.
 
     FREE is what further plans may use: the quota less all entries and the reserve. Propagated
@@ -38,14 +42,35 @@ def command(cluster_file: str | None, output: str) -> ExitCode:
     with opened(cluster_file) as cluster:
         seen = cluster.fabric.read()
         rows = usage(seen, cluster.records(), cluster.file.fabric.reserve)
-    if output == "json":
-        write(dump_json({"quota_source": seen.quota_source, "tables": [_json(r) for r in rows]}))
+    if output.is_document:
+        write(output.text({"quota_source": seen.quota_source, "tables": [_json(r) for r in rows]}))
     else:
         source = f"The quota is {seen.quota_source}.\n" if seen.quota_source else ""
-        write(listing(_HEADINGS, [_cells(row) for row in rows]) + source)
+        write((_wide(rows, seen) if output is Output.WIDE else _listed(rows)) + source)
     for warning in seen.warnings:
         complain(warning)
     return ExitCode.DONE
+
+
+def _listed(rows: Iterable[Usage]) -> str:
+    return listing(_HEADINGS, map(_cells, rows))
+
+
+def _wide(rows: Iterable[Usage], seen: Observation) -> str:
+    """The same with the share of the quota that is taken, and who uses the table."""
+    subnets: dict[str, list[str]] = {}
+    for subnet in seen.subnets:
+        zone = f" ({subnet.zone})" if subnet.zone else ""
+        subnets.setdefault(subnet.table, []).append(subnet.id + zone)
+    return listing(
+        (*_HEADINGS, "#TAKEN", "USED BY"),
+        ((*_cells(row), _taken(row), few(subnets.get(row.table, ()))) for row in rows),
+    )
+
+
+def _taken(row: Usage) -> str:
+    taken = row.ours + row.local + row.prefix_lists + row.others
+    return percent(taken / row.quota) if row.quota else UNKNOWN
 
 
 def _cells(row: Usage) -> tuple[str, ...]:

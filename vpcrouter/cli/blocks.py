@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ipam.prefix import Prefix, merge
+from vpcrouter.cli.details import Details
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, is_listed, wants
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import listing, number, percent, write
-from vpcrouter.cli.source import present
+from vpcrouter.cli.source import look
 from vpcrouter.model import Block, Snapshot
-from vpcrouter.wire.dump import Json, dump_json
+from vpcrouter.wire.dump import Json
 
 _EXAMPLES = """
 vpcrouter blocks -f cluster.yaml
 vpcrouter blocks --subnet subnet-0a --family ipv4
 vpcrouter blocks --node node-7 -o json
 """
+_HEADINGS = ("BLOCK", "NODE", "SUBNET", "#WEIGHT")
 
 Row = tuple[str, Block]  # the subnet's id and a block of one of its nodes
 
@@ -28,7 +31,7 @@ Row = tuple[str, Block]  # the subnet's id and a block of one of its nodes
 def command(
     cluster_file: str | None,
     snapshot_file: str | None,
-    output: str,
+    output: Output,
     everything: bool,
     subnet: str | None,
     node: str | None,
@@ -38,7 +41,8 @@ def command(
 
     Up to 60 are listed; more are summarised by subnet unless --all or a filter asks for them.
     """
-    snapshot = present(cluster_file, snapshot_file)
+    seen = look(cluster_file, snapshot_file)
+    snapshot = seen.snapshot
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
     rows = [
@@ -46,12 +50,12 @@ def command(
         for home, block in _rows(snapshot)
         if wants(subnet, home) and wants(node, block.node) and wants(family, block.prefix.family)
     ]
-    if output == "json":
-        write(dump_json({"blocks": [_document(*row) for row in rows]}))
+    if output.is_document:
+        write(output.text({"blocks": [_document(*row) for row in rows]}))
     elif not rows:
         write("no blocks\n")
     elif is_listed(everything, (subnet, node, family), len(rows)):
-        write(_listed(rows))
+        write(_wide(rows, Details(seen)) if output is Output.WIDE else _listed(rows))
     else:
         hint = f"\n{len(rows):,} blocks: list them with --all, or --subnet ID, --node NAME\n"
         write(_summed(rows, snapshot) + hint)
@@ -66,10 +70,28 @@ def _rows(snapshot: Snapshot) -> Iterator[Row]:
 
 
 def _listed(rows: Iterable[Row]) -> str:
+    return listing(_HEADINGS, (_cells(*row) for row in rows))
+
+
+def _wide(rows: Iterable[Row], details: Details) -> str:
     return listing(
-        ("BLOCK", "NODE", "SUBNET", "#WEIGHT"),
-        ((str(one.prefix), one.node, subnet, number(one.weight)) for subnet, one in rows),
+        (*_HEADINGS, "ZONE", "GROUP", "INTERFACE", "ADDRESS", "IDENTITY"),
+        (
+            (
+                *_cells(subnet, one),
+                details.zone(subnet),
+                details.group(subnet, one.prefix),
+                details.interface(one.node),
+                details.addresses(one.node),
+                details.identity(one.node),
+            )
+            for subnet, one in rows
+        ),
     )
+
+
+def _cells(subnet: str, one: Block) -> Sequence[str]:
+    return str(one.prefix), one.node, subnet, number(one.weight)
 
 
 def _summed(rows: Iterable[Row], snapshot: Snapshot) -> str:

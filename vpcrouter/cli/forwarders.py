@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from vpcrouter.cli.details import Details, addresses, state_of
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, check_table, is_listed, wants
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import few, listing, number, write
-from vpcrouter.cli.source import present
+from vpcrouter.cli.source import look
 from vpcrouter.traffic import Forwarding, Traffic
-from vpcrouter.wire.dump import Json, dump_json
+from vpcrouter.wire.dump import Json
 
 _EXAMPLES = """
 vpcrouter forwarders -f cluster.yaml
 vpcrouter forwarders --table rtb-0a
 vpcrouter forwarders --node node-7 -o json
 """
+_HEADINGS = ("NODE", "SUBNET", "TABLE", "FAMILY", "#ENTRIES", "#OTHERS' BLOCKS", "#LOAD")
 
 Row = tuple[str, Forwarding]  # the table's id and what a node forwards in it
 
@@ -28,7 +31,7 @@ Row = tuple[str, Forwarding]  # the table's id and what a node forwards in it
 def command(
     cluster_file: str | None,
     snapshot_file: str | None,
-    output: str,
+    output: Output,
     everything: bool,
     table: str | None,
     subnet: str | None,
@@ -40,7 +43,8 @@ def command(
     Up to 60 are listed, the most loaded first; more are summarised by table and subnet unless
     --all or a filter asks for them.
     """
-    snapshot = present(cluster_file, snapshot_file)
+    seen = look(cluster_file, snapshot_file)
+    snapshot = seen.snapshot
     check_table(snapshot, table)
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
@@ -53,33 +57,50 @@ def command(
         and wants(node, one.node.name)
         and wants(family, one.family)
     ]
-    if output == "json":
-        write(dump_json({"forwarders": [_document(*row) for row in rows]}))
+    if output.is_document:
+        write(output.text({"forwarders": [_document(*row) for row in rows]}))
     elif not rows:
         write("no node forwards for others\n")
     elif is_listed(everything, (table, subnet, node, family), len(rows)):
-        write(_listed(rows))
+        heaviest = sorted(rows, key=lambda row: (-row[1].load, row[0], row[1].node.name))
+        write(_wide(heaviest, Details(seen)) if output is Output.WIDE else _listed(heaviest))
     else:
         write(_summed(rows) + f"\n{len(rows):,} forwarders: list them with --all\n")
     return ExitCode.DONE
 
 
 def _listed(rows: Iterable[Row]) -> str:
-    heaviest = sorted(rows, key=lambda row: (-row[1].load, row[0], row[1].node.name))
+    return listing(_HEADINGS, (_cells(*row) for row in rows))
+
+
+def _wide(rows: Iterable[Row], details: Details) -> str:
     return listing(
-        ("NODE", "SUBNET", "TABLE", "FAMILY", "#ENTRIES", "#OTHERS' BLOCKS", "#LOAD"),
+        (*_HEADINGS, "#WEIGHT", "#CAPACITY", "STATE", "INTERFACE", "ADDRESS", "ZONE", "IDENTITY"),
         (
             (
-                one.node.name,
-                one.node.subnet,
-                table_id,
-                one.family.value,
-                f"{one.entries:,}",
-                f"{one.blocks:,}",
-                number(one.load),
+                *_cells(table_id, one),
+                number(one.weight),
+                number(one.node.capacity),
+                state_of(one.node),
+                one.node.interface,
+                addresses(one.node),
+                details.zone(one.node.subnet),
+                details.identity(one.node.name),
             )
-            for table_id, one in heaviest
+            for table_id, one in rows
         ),
+    )
+
+
+def _cells(table_id: str, one: Forwarding) -> Sequence[str]:
+    return (
+        one.node.name,
+        one.node.subnet,
+        table_id,
+        one.family.value,
+        f"{one.entries:,}",
+        f"{one.blocks:,}",
+        number(one.load),
     )
 
 

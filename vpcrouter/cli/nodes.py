@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ipam.prefix import Family
+from vpcrouter.cli.details import Details, addresses, state_of
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, is_listed, wants
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import listing, number, write
-from vpcrouter.cli.source import present
+from vpcrouter.cli.source import look
 from vpcrouter.model import Node, Snapshot
 from vpcrouter.traffic import Traffic
-from vpcrouter.wire.dump import Json, dump_json, node_document
+from vpcrouter.wire.dump import Json, node_document
 
 _EXAMPLES = """
 vpcrouter nodes -f cluster.yaml
 vpcrouter nodes --subnet subnet-0a
 vpcrouter nodes --all -o json
 """
+
+_HEADINGS = ("NODE", "SUBNET", "INTERFACE", "ADDRESS", "STATE", "#BLOCKS", "#WEIGHT", "#LOAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,6 @@ class _Row:
     weight: float
     load: float
 
-    @property
-    def state(self) -> str:
-        """What people have to know about it, in a word."""
-        if not self.node.healthy:
-            return "unhealthy"
-        if not self.node.forwards:
-            return "does not forward"
-        return "avoid" if self.node.avoid else "healthy"
-
 
 @documented("Show nodes with their blocks and load.", _EXAMPLES)
 @source_options
@@ -47,7 +41,7 @@ class _Row:
 def command(
     cluster_file: str | None,
     snapshot_file: str | None,
-    output: str,
+    output: Output,
     everything: bool,
     subnet: str | None,
     node: str | None,
@@ -56,7 +50,8 @@ def command(
 
     Up to 60 are listed; more are summarised by subnet unless --all or a filter asks for them.
     """
-    snapshot = present(cluster_file, snapshot_file)
+    seen = look(cluster_file, snapshot_file)
+    snapshot = seen.snapshot
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
     rows = [
@@ -64,12 +59,12 @@ def command(
         for row in _rows(snapshot)
         if wants(subnet, row.node.subnet) and wants(node, row.node.name)
     ]
-    if output == "json":
-        write(dump_json({"nodes": [_document(row) for row in rows]}))
+    if output.is_document:
+        write(output.text({"nodes": [_document(row) for row in rows]}))
     elif not rows:
         write("no nodes\n")
     elif is_listed(everything, (subnet, node), len(rows)):
-        write(_listed(rows))
+        write(_wide(rows, Details(seen)) if output is Output.WIDE else _listed(rows))
     else:
         write(_summed(rows) + f"\n{len(rows):,} nodes: list them with --all, or --subnet ID\n")
     return ExitCode.DONE
@@ -93,21 +88,35 @@ def _rows(snapshot: Snapshot) -> list[_Row]:
 
 
 def _listed(rows: Iterable[_Row]) -> str:
+    return listing(_HEADINGS, map(_cells, rows))
+
+
+def _wide(rows: Iterable[_Row], details: Details) -> str:
     return listing(
-        ("NODE", "SUBNET", "INTERFACE", "ADDRESS", "STATE", "#BLOCKS", "#WEIGHT", "#LOAD"),
+        (*_HEADINGS, "#CAPACITY", "ZONE", "GROUP", "IDENTITY"),
         (
             (
-                row.node.name,
-                row.node.subnet,
-                row.node.interface,
-                ", ".join(row.node.addresses[f] for f in Family if f in row.node.addresses),
-                row.state,
-                f"{row.blocks:,}",
-                number(row.weight),
-                number(row.load),
+                *_cells(row),
+                number(row.node.capacity),
+                details.zone(row.node.subnet),
+                details.groups(row.node.name),
+                details.identity(row.node.name),
             )
             for row in rows
         ),
+    )
+
+
+def _cells(row: _Row) -> Sequence[str]:
+    return (
+        row.node.name,
+        row.node.subnet,
+        row.node.interface,
+        addresses(row.node),
+        state_of(row.node),
+        f"{row.blocks:,}",
+        number(row.weight),
+        number(row.load),
     )
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import click
 
+from vpcrouter.cli.formats import Output
+
 F = TypeVar("F", bound=Callable[..., object])
 
 CLUSTER_ENVIRONMENT = "VPCROUTER_CLUSTER"
@@ -25,15 +27,25 @@ def documented(short: str, examples: str) -> Callable[[Callable[..., object]], c
 
 
 def output_option(function: F) -> F:
-    """``-o table|json``."""
+    """``-o table|wide|json|yaml``."""
+    return _output_option(Output.TABLE)(function)
+
+
+def document_option(function: F) -> F:
+    """The same for a command whose output is a document unless asked otherwise."""
+    return _output_option(Output.JSON)(function)
+
+
+def _output_option(default: Output) -> Callable[[F], F]:
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json"]),
-        default="table",
+        type=click.Choice([output.value for output in Output]),
+        default=default.value,
         show_default=True,
-        help="For people or for programs.",
-    )(function)
+        callback=lambda _context, _parameter, value: Output(value),
+        help="For people, with more columns if wide, or for programs.",
+    )
 
 
 def cluster_option(function: F) -> F:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import click
 
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import Slack, documented, source_options
 from vpcrouter.cli.output import write
-from vpcrouter.cli.report import plan_report, say_blocked, say_unserved, say_view
+from vpcrouter.cli.report import (
+    plan_report,
+    say_blocked,
+    say_unserved,
+    say_view,
+    step_columns,
+)
 from vpcrouter.cli.source import opened, read_snapshot, refuse_both
 from vpcrouter.model import Plan, Snapshot
-from vpcrouter.wire import dump_plan, dump_plan_with_snapshot
+from vpcrouter.wire.dump import plan_document, plan_with_snapshot_document
 
 _EXAMPLES = """
 vpcrouter plan -f cluster.yaml
@@ -31,7 +38,7 @@ vpcrouter plan --exit-code || echo "something would change"
 def command(
     cluster_file: str | None,
     snapshot_file: str | None,
-    output: str,
+    output: Output,
     slack: float | None,
     exit_code: bool,
 ) -> ExitCode:
@@ -46,14 +53,18 @@ def command(
     return _plan_cluster(cluster_file, slack, output, exit_code)
 
 
-def _plan_file(snapshot: Snapshot, slack: float, output: str, exit_code: bool) -> ExitCode:
+def _plan_file(snapshot: Snapshot, slack: float, output: Output, exit_code: bool) -> ExitCode:
     plan = make_plan(snapshot, slack)
-    write(dump_plan(plan, snapshot) if output == "json" else plan_report(plan, snapshot))
+    write(
+        output.text(plan_document(plan, snapshot))
+        if output.is_document
+        else plan_report(plan, snapshot, step_columns(output))
+    )
     return _ending_with_changes(plan, snapshot, exit_code, complete=True)
 
 
 def _plan_cluster(
-    cluster_file: str | None, slack: float | None, output: str, exit_code: bool
+    cluster_file: str | None, slack: float | None, output: Output, exit_code: bool
 ) -> ExitCode:
     with opened(cluster_file) as cluster:
         view = cluster.planned()
@@ -61,7 +72,9 @@ def _plan_cluster(
     snapshot = view.snapshot
     plan = make_plan(snapshot, allowed)
     write(
-        dump_plan_with_snapshot(plan, snapshot) if output == "json" else plan_report(plan, snapshot)
+        output.text(plan_with_snapshot_document(plan, snapshot))
+        if output.is_document
+        else plan_report(plan, snapshot, step_columns(output))
     )
     return _ending_with_changes(plan, snapshot, exit_code, complete=say_view(view))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipam.prefix import Family
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.output import complain, counted, few, layout, number, paint, percent, strong
 from vpcrouter.model import (
     Action,
@@ -34,13 +36,28 @@ SIGNS = {
 }
 
 
-def plan_report(plan: Plan, snapshot: Snapshot) -> str:
+@dataclass(frozen=True, slots=True)
+class StepColumns:
+    """Which cells a step has in a report; ``right`` are those of numbers."""
+
+    cells: Callable[[Step, PlannedEntry | None, Mapping[str, str]], Sequence[str]]
+    right: frozenset[int]
+
+
+def step_columns(output: Output) -> StepColumns:
+    """The cells of a step for this width."""
+    if output is Output.WIDE:
+        return StepColumns(_wide_cells, frozenset({5, 6}))
+    return StepColumns(_cells, frozenset({4}))
+
+
+def plan_report(plan: Plan, snapshot: Snapshot, columns: StepColumns) -> str:
     """The changes of every table, what they lead to, and a summary."""
     names = {node.interface: node.name for node in snapshot.nodes}
     zones = table_zones(snapshot)
     parts = [
         table_heading(present, zones[table.id], families_of(snapshot))
-        + "".join(_table_lines(table, names))
+        + "".join(_table_lines(table, names, columns))
         for table, present in zip(plan.tables, snapshot.route_tables, strict=True)
     ]
     return "\n".join([*parts, summary(plan, snapshot)])
@@ -141,16 +158,33 @@ def table_heading(table: RouteTable, zone: str, families: Sequence[Family]) -> s
     return f"{strong(f'Route table {table.id}')} ({used}; {room})\n"
 
 
-def _table_lines(table: TablePlan, names: Mapping[str, str]) -> Iterator[str]:
+def _table_lines(table: TablePlan, names: Mapping[str, str], columns: StepColumns) -> Iterator[str]:
     entries = {entry.destination: entry for entry in table.entries}
     rows = []
     for step in table.steps:
         entry = None if step.action is Action.DELETE else entries.get(step.destination)
-        sign, hop = SIGNS[step.action][0], _hop(step, names)
-        rows.append((f"  {sign}", str(step.destination), hop, *_does(entry), _reason(step, hop)))
-    for step, line in zip(table.steps, layout(rows, right={4}), strict=True):
+        rows.append(columns.cells(step, entry, names))
+    for step, line in zip(table.steps, layout(rows, columns.right), strict=True):
         yield paint(line, SIGNS[step.action][1]) + "\n"
     yield f"  {_changes(table.steps)}; {_outcome(table)}\n"
+
+
+def _cells(step: Step, entry: PlannedEntry | None, names: Mapping[str, str]) -> tuple[str, ...]:
+    hop = _hop(step, names)
+    return _sign(step), str(step.destination), hop, *_does(entry), _reason(step, hop)
+
+
+def _wide_cells(
+    step: Step, entry: PlannedEntry | None, names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The same with the interfaces by themselves, the weight, and the reason in any case."""
+    weight = "" if entry is None else f"weight {number(entry.weight)}"
+    hops = _hop(step, names), _hop(step, {})
+    return _sign(step), str(step.destination), *hops, *_does(entry), weight, step.reason
+
+
+def _sign(step: Step) -> str:
+    return f"  {SIGNS[step.action][0]}"
 
 
 def _hop(step: Step, names: Mapping[str, str]) -> str:

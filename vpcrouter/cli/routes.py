@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ipam.prefix import Family, Prefix, merge
+from vpcrouter.cli.details import Details
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, check_table, is_listed, wants
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import listing, number, percent, write
 from vpcrouter.cli.report import families_of, table_heading, table_zones
-from vpcrouter.cli.source import present
+from vpcrouter.cli.source import look
 from vpcrouter.model import Kind, PlannedEntry, Snapshot
 from vpcrouter.traffic import TableTraffic, Traffic
-from vpcrouter.wire.dump import Json, dump_json, entry_document
+from vpcrouter.wire.dump import Json, entry_document
 
 _EXAMPLES = """
 vpcrouter routes -f cluster.yaml
@@ -28,7 +31,7 @@ vpcrouter routes --node node-7 -o json
 def command(
     cluster_file: str | None,
     snapshot_file: str | None,
-    output: str,
+    output: Output,
     everything: bool,
     table: str | None,
     subnet: str | None,
@@ -42,7 +45,8 @@ def command(
     them. An entry's load is the weight of the blocks that it catches and that are not its own
     node's, over that node's capacity.
     """
-    snapshot = present(cluster_file, snapshot_file)
+    seen = look(cluster_file, snapshot_file)
+    snapshot = seen.snapshot
     check_table(snapshot, table)
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
@@ -62,12 +66,13 @@ def command(
         for traffic in Traffic(snapshot).tables()
         if wants(table, traffic.table.id)
     ]
-    if output == "json":
-        write(dump_json({"tables": [_document(one, rows, homes) for one, rows in tables]}))
+    if output.is_document:
+        write(output.text({"tables": [_document(one, rows, homes) for one, rows in tables]}))
         return ExitCode.DONE
     count = sum(len(rows) for _, rows in tables)
     if is_listed(everything, (table, subnet, node, family, kind), count):
-        write(_text(snapshot, tables, lambda rows: _listed(rows, homes)))
+        shown = _Wide(Details(seen), homes) if output is Output.WIDE else _Narrow(homes)
+        write(_text(snapshot, tables, lambda rows: _listed(rows, shown)))
     else:
         write(_text(snapshot, tables, lambda rows: _summed(rows, homes)))
         write(f"\n{count:,} entries: list them with --all, or some with --table, --subnet ...\n")
@@ -114,23 +119,55 @@ def _described(traffic: TableTraffic) -> str:
     )
 
 
-def _listed(entries: Sequence[PlannedEntry], homes: Homes) -> str:
+def _listed(entries: Sequence[PlannedEntry], shown: _Narrow | _Wide) -> str:
     if not entries:
         return "  no entries\n"
+    return listing(shown.headings, map(shown.cells, entries), indent=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrow:
+    """The columns of an entry that a terminal has room for."""
+
+    homes: Homes
     headings = ("DESTINATION", "SUBNET", "NEXT HOP", "INTERFACE", "KIND", "#BLOCKS", "#LOAD")
-    rows = (
-        (
+
+    def cells(self, entry: PlannedEntry) -> Sequence[str]:
+        """One entry."""
+        return (
             str(entry.destination),
-            homes.of(entry.destination) or "none",
+            self.homes.of(entry.destination) or "none",
             entry.node or "no node: stale",
             entry.interface,
             entry.kind.value,
             f"{entry.blocks:,}",
             number(entry.load),
         )
-        for entry in entries
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """All columns of an entry."""
+
+    details: Details
+    homes: Homes
+    headings = (
+        *_Narrow.headings,
+        *("#WEIGHT", "ZONE", "ADDRESS", "#CAPACITY", "GROUP", "IDENTITY"),
     )
-    return listing(headings, rows, indent=2)
+
+    def cells(self, entry: PlannedEntry) -> Sequence[str]:
+        """One entry."""
+        home = self.homes.of(entry.destination)
+        return (
+            *_Narrow(self.homes).cells(entry),
+            number(entry.weight),
+            self.details.zone(home),
+            self.details.addresses(entry.node),
+            self.details.capacity(entry.node),
+            self.details.group(home, entry.destination),
+            self.details.identity(entry.node),
+        )
 
 
 def _summed(entries: Iterable[PlannedEntry], homes: Homes) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ipam.errors import UnavailableError
+from vpcrouter.cli.details import UNKNOWN
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import cluster_option, documented, output_option
 from vpcrouter.cli.output import counted, few, listing, number, paint, percent, write
 from vpcrouter.cli.report import say_view
 from vpcrouter.cli.source import cluster_path
-from vpcrouter.wire.dump import dump_json
 
 if TYPE_CHECKING:
     from vpcrouter.simulate.report import Compared, Figures, Spread
@@ -68,7 +69,7 @@ def command(
     events: str,
     compare: tuple[str, ...] | None,
     html: str | None,
-    output: str,
+    output: Output,
 ) -> ExitCode:
     """Let the cluster live through events and measure what they cost in changes and load.
 
@@ -84,13 +85,14 @@ def command(
     figures = result.figures
     if page is not None:
         _write_page(page, path, result)
-    if output == "json":
+    if output.is_document:
         found = document(figures)
         if compare:
             found["comparison"] = comparison_document(result.comparison)
-        write(dump_json(found))
+        write(output.text(found))
     else:
-        write(_text(figures) + (_compared(result.comparison) if compare else ""))
+        broken = _violations(figures) if output is Output.WIDE else ""
+        write(_text(figures) + broken + (_compared(result.comparison) if compare else ""))
     complete = say_view(result.view)
     if figures.violations:
         return ExitCode.BROKEN_PROMISE
@@ -129,6 +131,17 @@ def _text(figures: Figures) -> str:
         ("broken promises", paint(verdict, "red" if broken else "green")),
     )
     return "".join(f"{name + ':':<25}{value}\n" for name, value in rows)
+
+
+def _violations(figures: Figures) -> str:
+    """Every broken promise with the second in which it broke; nothing if there is none."""
+    if not figures.violations:
+        return ""
+    rows = (
+        (number(seconds), one.rule, one.table, str(one.destination or UNKNOWN), one.text)
+        for seconds, one in figures.violations
+    )
+    return "\n" + listing(("#SECOND", "RULE", "TABLE", "DESTINATION", "WHAT"), rows)
 
 
 def _compared(comparison: Sequence[Compared]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +18,37 @@ from vpcrouter.model import Snapshot
 from vpcrouter.wire import parse_snapshot
 
 if TYPE_CHECKING:
+    from ipam.model import State
     from vpcrouter.cluster import Cluster
 
 STANDARD_INPUT = "-"
 
 
-def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is; ``state`` is who owns what, None where a snapshot file is looked at."""
+
+    snapshot: Snapshot
+    state: State | None
+
+
+def look(cluster_file: str | None, snapshot_file: str | None) -> Look:
     """What there is at present, in a snapshot file or a cluster; changes nothing.
 
     Nodes that are left out, and whatever else is odd, are named on standard error.
     """
     refuse_both(cluster_file, snapshot_file)
     if snapshot_file is not None:
-        return read_snapshot(snapshot_file)
+        return Look(read_snapshot(snapshot_file), None)
     with opened(cluster_file) as cluster:
         view = cluster.present()
     say_view(view)
-    return view.snapshot
+    return Look(view.snapshot, view.state)
+
+
+def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
+    """The snapshot of what there is at present."""
+    return look(cluster_file, snapshot_file).snapshot
 
 
 @contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, source_options
-from vpcrouter.cli.output import counted, paint, write
+from vpcrouter.cli.output import counted, listing, paint, write
 from vpcrouter.cli.plan import make_plan
-from vpcrouter.cli.report import say_unserved
+from vpcrouter.cli.report import families_of, say_unserved
 from vpcrouter.cli.source import present
 from vpcrouter.model import Plan, Snapshot, Unserved
 from vpcrouter.reachability import Violation, violations
-from vpcrouter.wire.dump import Json, dump_json
+from vpcrouter.wire.dump import Json
 
 _EXAMPLES = """
 vpcrouter verify -f cluster.yaml
@@ -23,7 +24,7 @@ _ASSUMED = "R3 (no loop) rests on split horizon, which is assumed: no agent repo
 
 @documented("Check the present route tables against the promises.", _EXAMPLES)
 @source_options
-def command(cluster_file: str | None, snapshot_file: str | None, output: str) -> ExitCode:
+def command(cluster_file: str | None, snapshot_file: str | None, output: Output) -> ExitCode:
     """Check every address and entry of the route tables as they are at present.
 
     Checked are R1 (every address of every prefix that holds a block is reached), R2 (entries stay
@@ -38,11 +39,11 @@ def command(cluster_file: str | None, snapshot_file: str | None, output: str) ->
         found = _violations(snapshot, {table.id: table.unserved for table in plan.tables})
     broken = [one for one in found if one.rule.startswith("R")]
     remarks = [one for one in found if one not in broken]
-    write(
-        dump_json(_document(broken, remarks, plan))
-        if output == "json"
-        else _text(snapshot, broken, remarks)
-    )
+    if output.is_document:
+        write(output.text(_document(broken, remarks, plan)))
+    else:
+        tables = _tables(snapshot, found) if output is Output.WIDE else ""
+        write(tables + _text(snapshot, broken, remarks))
     is_unserved = plan is not None and say_unserved(plan)
     if broken:
         return ExitCode.BROKEN_PROMISE
@@ -55,6 +56,21 @@ def _violations(snapshot: Snapshot, unserved: Mapping[str, Sequence[Unserved]]) 
         for table in snapshot.route_tables
         for violation in violations(snapshot, table, table.entries, unserved.get(table.id, ()))
     ]
+
+
+def _tables(snapshot: Snapshot, found: Sequence[Violation]) -> str:
+    """What was checked and found, table by table."""
+    families = families_of(snapshot)
+    rows = []
+    for table in snapshot.route_tables:
+        about = [one.rule.startswith("R") for one in found if one.table == table.id]
+        for family in families:
+            held = sum(entry.destination.family is family for entry in table.entries)
+            room = table.budget.get(family, 0), table.limit.get(family, 0)
+            counts = held, *room, sum(about), len(about) - sum(about)
+            rows.append((table.id, family.value, *(f"{count:,}" for count in counts)))
+    headings = ("TABLE", "FAMILY", "#ENTRIES", "#BUDGET", "#LIMIT", "#BROKEN", "#REMARKS")
+    return listing(headings, rows) + "\n"
 
 
 def _text(snapshot: Snapshot, broken: Sequence[Violation], remarks: Sequence[Violation]) -> str:

@@ -39,7 +39,7 @@ def dump_plan(plan: Plan, snapshot: Snapshot) -> str:
 
 def dump_plan_with_snapshot(plan: Plan, snapshot: Snapshot) -> str:
     """The plan and, as ``snapshot``, what it was made from."""
-    return dump_json({**plan_document(plan, snapshot), "snapshot": snapshot_document(snapshot)})
+    return dump_json(plan_with_snapshot_document(plan, snapshot))
 
 
 def dump_json(document: object) -> str:
@@ -77,6 +77,11 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> dict[str, Json]:
             "unserved": sorted({one.subnet for table in plan.tables for one in table.unserved}),
         },
     }
+
+
+def plan_with_snapshot_document(plan: Plan, snapshot: Snapshot) -> dict[str, Json]:
+    """The plan as the format's objects and, as ``snapshot``, what it was made from."""
+    return {**plan_document(plan, snapshot), "snapshot": snapshot_document(snapshot)}
 
 
 def entry_document(entry: PlannedEntry) -> dict[str, Json]:
