@@ -16,10 +16,10 @@ from ipam.store.memory import MemoryStore
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tables
-from vpcrouter.config import AwsSource, ClusterFile, SimulatedSource, load_cluster
+from vpcrouter.config import AwsSource, ClusterFile, LinuxSource, SimulatedSource, load_cluster
 from vpcrouter.fabric.clock import SimulatedClock, SystemClock
 from vpcrouter.fabric.describe import read_describe
-from vpcrouter.fabric.port import Clock, Fabric, Observation
+from vpcrouter.fabric.port import Clock, Fabric, NetworkInterface, Observation
 from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
 from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
 from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorage
@@ -75,7 +75,7 @@ class Cluster:
         if isinstance(source, SimulatedSource):
             described = read_describe(source.describe, file.fabric.quota)
             return cls._simulated(file, store, described, _tables(file.store, described.vpc))
-        fabric, clock = _aws(source, file.fabric.quota)
+        fabric, clock = _real(file, source)
         _check_networks(file.path, file.networks, fabric.read())
         return cls(file, store, fabric, clock)
 
@@ -90,7 +90,7 @@ class Cluster:
         if isinstance(source, SimulatedSource):
             described = read_describe(source.describe, file.fabric.quota)
         else:
-            described = _aws(source, file.fabric.quota)[0].read()
+            described = _real(file, source)[0].read()
         return cls._simulated(file, MemoryStore(), described, MemoryStorage())
 
     @classmethod
@@ -186,6 +186,25 @@ class _Seen:
     state: State
     records: Mapping[tuple[str, Prefix], RouteRecord]
     membership: Membership
+
+
+def _real(file: ClusterFile, source: AwsSource | LinuxSource) -> tuple[Fabric, Clock]:
+    """What carries packets, in real time."""
+    if isinstance(source, AwsSource):
+        return _aws(source, file.fabric.quota)
+    return _linux(source, file.nodes), SystemClock()
+
+
+def _linux(source: LinuxSource, nodes: Path) -> Fabric:
+    """A router whose next hops are the nodes of the node list."""
+    from vpcrouter.fabric.linux.fabric import LinuxFabric
+    from vpcrouter.fabric.linux.rows import Cidrs, node_interfaces
+
+    def interfaces(cidrs: Cidrs) -> tuple[NetworkInterface, ...]:
+        listed = read_nodes(nodes).nodes
+        return tuple(node_interfaces(((n.instance, n.addresses) for n in listed), cidrs))
+
+    return LinuxFabric(source.router, interfaces)
 
 
 def _aws(source: AwsSource, quota: int | None) -> tuple[Fabric, Clock]:

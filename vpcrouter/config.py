@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from ipam.errors import BadInputError
 from ipam.model import Network
+from ipam.prefix import Prefix
+from vpcrouter.fabric.linux.settings import RouterSettings, RouterSubnet
 from vpcrouter.network_fields import (
     GROUP_NAME,
     NAME,
@@ -36,7 +39,7 @@ class FabricSettings:
     entries of each table and family are left free.
     """
 
-    source: SimulatedSource | AwsSource
+    source: SimulatedSource | AwsSource | LinuxSource
     quota: int | None
     reserve: int
 
@@ -55,6 +58,13 @@ class AwsSource:
     region: str
     vpc: str
     endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxSource:
+    """A router that is a Linux machine: this one."""
+
+    router: RouterSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ def load_cluster(path: Path) -> ClusterFile:
         cluster=model.cluster,
         networks=read_networks(document, model.networks),
         fabric=FabricSettings(
-            source=_source(model.fabric, folder),
+            source=_source(document, model, folder),
             quota=model.fabric.quota,
             reserve=model.fabric.reserve,
         ),
@@ -118,10 +128,57 @@ def load_cluster(path: Path) -> ClusterFile:
     )
 
 
-def _source(fabric: _SimulatedFabric | _AwsFabric, folder: Path) -> SimulatedSource | AwsSource:
+def _source(
+    document: Document, model: _Cluster, folder: Path
+) -> SimulatedSource | AwsSource | LinuxSource:
+    fabric = model.fabric
     if isinstance(fabric, _SimulatedFabric):
         return SimulatedSource(folder / Path(fabric.describe).expanduser())
-    return AwsSource(fabric.region, fabric.vpc, fabric.endpoint)
+    if isinstance(fabric, _AwsFabric):
+        return AwsSource(fabric.region, fabric.vpc, fabric.endpoint)
+    _check_subnets(document, fabric.subnets)
+    namespace = fabric.namespace
+    return LinuxSource(
+        RouterSettings(
+            name=model.cluster,
+            namespace=None if namespace is None else str(folder / namespace),
+            subnets=tuple(
+                RouterSubnet(s.id, s.zone or s.id, s.interface, str(s.table), s.table)
+                for s in fabric.subnets
+            ),
+            limit=fabric.quota,
+            local=_local(document, fabric.local),
+        )
+    )
+
+
+def _check_subnets(document: Document, subnets: Sequence[_LinuxSubnet]) -> None:
+    """Raises BadInputError where two are the same, or a table is one of the kernel's own."""
+    for index, subnet in enumerate(subnets):
+        if subnet.table in _KERNEL_TABLES:
+            raise document.error(
+                ("fabric", "subnets", index, "table"),
+                f"table {subnet.table} is the kernel's own: take another number",
+            )
+    for field in ("id", "interface"):
+        seen: set[str] = set()
+        for index, subnet in enumerate(subnets):
+            value = str(getattr(subnet, field))
+            if value in seen:
+                raise document.error(
+                    ("fabric", "subnets", index, field), f"two subnets have the {field} {value}"
+                )
+            seen.add(value)
+
+
+def _local(document: Document, texts: Sequence[str]) -> tuple[Prefix, ...]:
+    prefixes: list[Prefix] = []
+    for index, text in enumerate(texts):
+        try:
+            prefixes.append(Prefix.parse(text))
+        except BadInputError as error:
+            raise document.error(("fabric", "local", index), str(error)) from error
+    return tuple(prefixes)
 
 
 def _default_store(cluster: str) -> Path:
@@ -132,16 +189,20 @@ def _default_store(cluster: str) -> Path:
     return home / "vpcrouter" / f"{cluster}.db"
 
 
+_KERNEL_TABLES = range(253, 256)  # default, main, local
+
 # The shape of the file. Networks have a module of their own.
 
 _REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
 _VPC = r"^vpc-[0-9a-z]+$"
 _URL = r"^https?://[^/\s]+/?$"
+_INTERFACE = r"^[^\s/:]{1,15}$"
 _SHAPES = {
     GROUP_NAME: "a name has no control characters",
     NAME: "a name has letters, digits, '.', '_' and '-' only, and starts with no sign",
     _REGION: "a region is named like eu-central-1",
     _VPC: "a VPC is named like vpc-0123456789abcdef0",
+    _INTERFACE: "an interface has a name like br-a, of at most 15 characters",
     _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
 }
 _PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
@@ -163,6 +224,22 @@ class _AwsFabric(Strict):
     reserve: int = Field(2, ge=0, le=1_000_000)
 
 
+class _LinuxSubnet(Strict):
+    id: Name
+    zone: Name | None = None
+    interface: str = Field(pattern=_INTERFACE)
+    table: int = Field(ge=1, le=(1 << 32) - 1)
+
+
+class _LinuxFabric(Strict):
+    kind: Literal["linux"]
+    namespace: _PathText | None = None
+    subnets: list[_LinuxSubnet] = Field(min_length=1)
+    local: list[str] = Field(default_factory=list)
+    quota: int = Field(ge=0, le=1_000_000)
+    reserve: int = Field(2, ge=0, le=1_000_000)
+
+
 class _Nodes(Strict):
     kubernetes: _PathText
 
@@ -178,7 +255,7 @@ class _Cluster(Strict):
     version: Literal[1]
     cluster: Name
     networks: list[NetworkFields] = Field(min_length=1)
-    fabric: Annotated[_SimulatedFabric | _AwsFabric, Field(discriminator="kind")]
+    fabric: Annotated[_SimulatedFabric | _AwsFabric | _LinuxFabric, Field(discriminator="kind")]
     nodes: _Nodes
     planning: _Planning = _Planning()
     store: _PathText | None = None
@@ -225,6 +302,8 @@ def _fields_beside(where: Where) -> list[str]:
         "static": StaticFields,
         "simulated": _SimulatedFabric,
         "aws": _AwsFabric,
+        "linux": _LinuxFabric,
+        "subnets": _LinuxSubnet,
         "nodes": _Nodes,
         "planning": _Planning,
         "block": BlockLengths,
