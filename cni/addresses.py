@@ -2,8 +2,10 @@
 
 Invariants, for whoever changes this:
 
-- Every change is one transaction, on disk before it is answered. A crash leaves the state before or
-  after it.
+- Every change is one transaction: killed at any moment, the agent finds the state before or after.
+- A release is on disk before it is answered. An address that is given out is on its way there: a
+  power cut within those few milliseconds ends the pod too, before it has sent anything, so all that
+  is lost is that its address rests.
 - An address has one owner: a uniqueness constraint of the file says so, whatever the code decides.
 - Releasing and beginning the rest of an address are the same transaction.
 - One process has the file at a time (a lock beside it), and it belongs to one node.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +54,7 @@ CREATE TABLE resting (
 
 
 class AddressFile:
-    """The addresses of one node. One object is for one thread; use it as a context manager.
+    """The addresses of one node, for any number of threads; use it as a context manager.
 
     ``identity`` is that of the node: the file of another one is refused. Times come from a clock
     that counts from the start of the machine. After a restart of the machine there are no pods:
@@ -77,12 +80,20 @@ class AddressFile:
         self._endpoints: dict[Attachment, Endpoint] = {}
         self._resting: dict[tuple[Family, int], float] = {}
         self._blocks: tuple[Prefix, ...] = ()
+        self._used: dict[Family, set[int]] = {family: set() for family in Family}
+        self._turn = threading.RLock()
+        self._syncing = threading.Lock()
+        self._written = self._synced = 0  # changes
+        self._journal = -1
         self._lock = self._take_lock()
         try:
             with self._explained():
-                self._database = sqlite3.connect(path, isolation_level=None)
+                self._database = sqlite3.connect(
+                    path, isolation_level=None, check_same_thread=False
+                )
                 self._prepare(identity)
                 self._read()
+                self._journal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
             self.close()
             raise
@@ -95,9 +106,26 @@ class AddressFile:
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
+        if self._journal >= 0:
+            os.close(self._journal)
         if hasattr(self, "_database"):
             self._database.close()
         os.close(self._lock)
+
+    def sync(self) -> None:
+        """Return when all that was changed before is on disk; several threads share one effort."""
+        wanted = self._written
+        with self._syncing:
+            if self._synced >= wanted:
+                return
+            written = self._written
+            try:
+                os.fdatasync(self._journal)
+            except OSError as error:
+                raise UnavailableError(
+                    f"{self._path} cannot be written ({error.strerror}): check the disk"
+                ) from error
+            self._synced = written
 
     @property
     def blocks(self) -> tuple[Prefix, ...]:
@@ -109,14 +137,17 @@ class AddressFile:
         wanted = tuple(sorted(blocks))
         if wanted == self._blocks:
             return
-        with self._transaction() as database:
-            database.execute("DELETE FROM blocks")
-            database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
-        self._blocks = wanted
+        with self._turn:
+            with self._transaction() as database:
+                database.execute("DELETE FROM blocks")
+                database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
+            self._blocks = wanted
+        self.sync()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All endpoints, in the order in which they were made."""
-        return tuple(self._endpoints.values())
+        with self._turn:
+            return tuple(self._endpoints.values())
 
     def find(self, attachment: Attachment) -> Endpoint | None:
         """The endpoint of an attachment."""
@@ -124,7 +155,8 @@ class AddressFile:
 
     def free(self) -> dict[Family, int]:
         """How many addresses of each family nobody has, resting ones included."""
-        return free_addresses(self._blocks, self._used())
+        with self._turn:
+            return free_addresses(self._blocks, self._used)
 
     def assign(
         self, attachment: Attachment, network: str, mac: str = "", wanted: Addresses = ()
@@ -137,82 +169,86 @@ class AddressFile:
         attachment has an endpoint or a wanted address cannot be given, ExhaustedError where none
         is left.
         """
-        if attachment in self._endpoints:
-            raise CniError(Code.EXISTS, f"{attachment} is attached already: delete it first")
-        self._wake()
-        asked = dict(wanted)
-        used = self._used()
-        for family, address in wanted:
-            self._check_wanted(family, address, used[family])
-        addresses = tuple(
-            (family, asked[family] if family in asked else self._choose(family, used[family]))
-            for family in sorted({block.family for block in self._blocks})
-        )
-        if not addresses:
-            raise CniError(
-                Code.TRY_LATER, "this node has no blocks yet: the pod starts once it was given one"
+        with self._turn:
+            if attachment in self._endpoints:
+                raise CniError(Code.EXISTS, f"{attachment} is attached already: delete it first")
+            asked = dict(wanted)
+            for family, address in wanted:
+                self._check_wanted(family, address)
+            addresses = tuple(
+                (family, asked[family] if family in asked else self._choose(family))
+                for family in sorted({block.family for block in self._blocks})
             )
-        endpoint = Endpoint(attachment, network, mac or mac_of(attachment), addresses)
-        self._write(endpoint)
-        self._endpoints[attachment] = endpoint
-        for family, address in addresses:
-            self._resting.pop((family, address), None)
-            if family not in asked:
-                self._last[family] = address
-        return endpoint
+            if not addresses:
+                raise CniError(
+                    Code.TRY_LATER,
+                    "this node has no blocks yet: the pod starts once it was given one",
+                )
+            endpoint = Endpoint(attachment, network, mac or mac_of(attachment), addresses)
+            self._write(endpoint)
+            self._endpoints[attachment] = endpoint
+            for family, address in addresses:
+                self._used[family].add(address)
+                self._resting.pop((family, address), None)
+                if family not in asked:
+                    self._last[family] = address
+            return endpoint
 
     def release(self, attachment: Attachment) -> Endpoint | None:
         """Take the addresses of an attachment back; None if it has none. They rest from now on."""
-        endpoint = self._endpoints.get(attachment)
-        if endpoint is None:
-            return None
+        with self._turn:
+            endpoint = self._endpoints.get(attachment)
+            if endpoint is not None:
+                self._release(endpoint)
+        self.sync()
+        return endpoint
+
+    def _release(self, endpoint: Endpoint) -> None:
         now = self._clock()
         with self._transaction() as database:
             database.execute(
                 "DELETE FROM endpoints WHERE container = ? AND ifname = ?",
-                (attachment.container, attachment.ifname),
+                (endpoint.attachment.container, endpoint.attachment.ifname),
             )
             database.executemany(
                 "INSERT OR REPLACE INTO resting VALUES (?, ?, ?)",
                 [(format_address(*address), self._boot, now) for address in endpoint.addresses],
             )
-        del self._endpoints[attachment]
-        self._resting.update(dict.fromkeys(endpoint.addresses, now))
-        return endpoint
+        del self._endpoints[endpoint.attachment]
+        for family, address in endpoint.addresses:
+            self._used[family].discard(address)
+            self._resting[family, address] = now
 
-    def _choose(self, family: Family, used: set[int]) -> int:
-        resting = {value for of, value in self._resting if of is family}
-        return choose(family, self._blocks, used, resting, self._last.get(family))
+    def _choose(self, family: Family) -> int:
+        over = self._clock() - self._rest
+        resting = {
+            value for (of, value), since in self._resting.items() if of is family and since > over
+        }
+        return choose(family, self._blocks, self._used[family], resting, self._last.get(family))
 
-    def _check_wanted(self, family: Family, address: int, used: set[int]) -> None:
+    def _check_wanted(self, family: Family, address: int) -> None:
         text = format_address(family, address)
         if not any(b.family is family and b.holds(address) for b in self._blocks):
             raise CniError(
                 Code.CONFIG, f"{text} is not in the blocks of this node: ask for another"
             )
-        if address in used:
+        if address in self._used[family]:
             raise CniError(Code.CONFIG, f"{text} is another pod's: ask for another")
 
-    def _used(self) -> dict[Family, set[int]]:
-        used: dict[Family, set[int]] = {family: set() for family in Family}
-        for endpoint in self._endpoints.values():
-            for family, address in endpoint.addresses:
-                used[family].add(address)
-        return used
-
-    def _wake(self) -> None:
-        """Forget the rest of addresses that had enough of it; the file is tidied with it."""
-        over = self._clock() - self._rest
-        awake = [address for address, since in self._resting.items() if since <= over]
-        if not awake:
-            return
-        with self._transaction() as database:
-            database.executemany(
-                "DELETE FROM resting WHERE address = ?",
-                [(format_address(*address),) for address in awake],
-            )
-        for address in awake:
-            del self._resting[address]
+    def tidy(self) -> None:
+        """Forget the rest of addresses that had enough of it, so that the file stays small."""
+        with self._turn:
+            over = self._clock() - self._rest
+            awake = [address for address, since in self._resting.items() if since <= over]
+            if not awake:
+                return
+            with self._transaction() as database:
+                database.executemany(
+                    "DELETE FROM resting WHERE address = ?",
+                    [(format_address(*address),) for address in awake],
+                )
+            for address in awake:
+                del self._resting[address]
 
     def _write(self, endpoint: Endpoint) -> None:
         texts = {family: format_address(family, value) for family, value in endpoint.addresses}
@@ -251,7 +287,8 @@ class AddressFile:
 
     def _prepare(self, identity: str) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        # The journal is synchronized by `sync`; what a power cut leaves of it is whole writes.
+        self._database.execute("PRAGMA synchronous = NORMAL")
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             self._database.executescript(_SCHEMA)
@@ -281,6 +318,8 @@ class AddressFile:
             attachment = Attachment(container, ifname)
             addresses = tuple(parse_address(text) for text in texts if text is not None)
             self._endpoints[attachment] = Endpoint(attachment, network, mac, addresses)
+            for family, address in addresses:
+                self._used[family].add(address)
         self._resting = {parse_address(address): since for address, since in resting}
         self._blocks = tuple(sorted(Prefix.parse(prefix) for (prefix,) in blocks))
 
@@ -303,6 +342,7 @@ class AddressFile:
             try:
                 yield self._database
                 self._database.execute("COMMIT")
+                self._written += 1
             except BaseException:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")

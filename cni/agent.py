@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -17,12 +19,17 @@ from cni.host import Host
 from cni.install import install_configuration, install_program
 from cni.plugin import SOCKET
 from cni.pods import Pods
+from cni.protocol import Attachment
+from cni.reaper import Reaper
 from cni.server import Server
+from cni.turns import Turns
 from ipam.errors import BadInputError, VpcrouterError
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 
 _TICK = 0.2  # seconds between looks at what the follower has found
+_WORKERS = 4  # threads that carry out requests: while one waits for the kernel, another computes
+_SWITCH = 0.0005  # seconds that a busy thread keeps a request waiting for the interpreter
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -99,13 +106,23 @@ def _serve(
     announce: Callable[[], None],
 ) -> None:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Host() as host:
-        mtu = host.uplink(uplink_name).mtu
-    with (
-        AddressFile(state / "pods.sqlite", identity) as addresses,
-        Datapath() as datapath,
-        Server(socket, Pods(addresses, datapath, mtu).answer) as server,
-    ):
+    sys.setswitchinterval(_SWITCH)
+    with ExitStack() as stack:
+        with Host() as host:
+            mtu = host.uplink(uplink_name).mtu
+        addresses = stack.enter_context(AddressFile(state / "pods.sqlite", identity))
+        reaper = Reaper()
+        stack.callback(reaper.stop)
+        turns: Turns[Attachment] = Turns()
+        first, *others = (
+            Pods(addresses, stack.enter_context(Datapath(reaper)), turns, mtu)
+            for _ in range(1 + _WORKERS)
+        )
+        server = Server(socket, [pods.answer for pods in others])
+        reaper.start()
+        first.remove_left_over()
+        server.make_good(first.answer)
+        stack.enter_context(server)
         follower.start()
         stopped = _stop_on_signals()
         while not stopped():
@@ -113,7 +130,10 @@ def _serve(
                 addresses.set_blocks(follower.blocks)
             if addresses.blocks:
                 announce()
-            server.serve(_TICK)
+            server.make_good(first.answer)
+            addresses.tidy()
+            addresses.sync()
+            time.sleep(_TICK)
 
 
 def _stop_on_signals() -> Callable[[], bool]:

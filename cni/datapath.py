@@ -5,7 +5,10 @@ link-local gateway whose neighbour entry is permanent; the host has a route and 
 neighbour entry for each address. So nobody ever asks for a hardware address on the link, and the
 host needs no address of its own there.
 
-Whatever fails, what was made before it is taken away again; removing what is not there is done.
+Whatever fails, what was made before it is taken away again. A link goes in two steps, since the
+kernel takes 20 ms to remove one and holds up everybody else meanwhile: ``cut`` takes its routes and
+gives its end on the host another hardware address, so that nothing passes in either direction, and
+puts it into a group of links, which the reaper removes all at once a moment later.
 """
 
 from __future__ import annotations
@@ -13,20 +16,20 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from cni.endpoints import LINK_PREFIX, Addresses
+from cni import netlink
+from cni.endpoints import Addresses
 from cni.errors import CniError, Code
 from cni.hostroutes import PROTOCOL
-from cni.namespaces import inside, opened, refuse_own
-from ipam.prefix import Family, format_address, parse_address
+from cni.kernel import Kernel, KernelError
+from cni.namespaces import enter, opened, own, refuse_same
+from cni.netlink import Link, Reply
+from cni.reaper import SET_ASIDE, Reaper
+from ipam.prefix import Family, parse_address
 
 HOST_MAC = "0a:58:a9:fe:01:01"
 """The hardware address of every pod link's end on the host; udev leaves one that is set alone."""
@@ -35,16 +38,15 @@ GATEWAYS = dict(map(parse_address, ("169.254.1.1", "fe80::1")))
 """The next hop of pods, by family."""
 
 OWN_ALIAS = "vpcrouter pod"
-"""How our links on the host are marked; others are never removed."""
+"""What operators read beside our links on the host."""
+
+CUT_MAC = "0a:58:a9:fe:01:02"
+"""What they have once they are cut off."""
 
 _PATIENCE = 5.0  # seconds
-_LOCAL = 2  # RTN_LOCAL
-_SOCKET_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
-_PERMANENT = 0x80
-_WITHOUT_DETECTION = 0x02  # IFA_F_NODAD
-_ON_LINK = 4  # RTNH_F_ONLINK
-_SCOPE_LINK = 253
-_GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH)
+_PAUSE = 0.0003
+GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH)
+"""What the kernel says of what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class Wiring:
 class Datapath:
     """The pod links of the network namespace in which this is made. For one thread."""
 
-    def __init__(self) -> None:
-        self._host = IPRoute()
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
+        self._namespace = own()
+        self._host = Kernel()
 
     def __enter__(self) -> Datapath:
         return self
@@ -73,6 +77,7 @@ class Datapath:
     def close(self) -> None:
         """Let go of the connection to the kernel; links stay."""
         self._host.close()
+        os.close(self._namespace)
 
     def attach(self, wiring: Wiring, netns: str) -> None:
         """Connect the pod whose network namespace has this path.
@@ -80,232 +85,154 @@ class Datapath:
         Raises CniError, with nothing left behind, where that is not possible.
         """
         with opened(netns) as namespace, ExitStack() as undo, _explained(wiring):
-            refuse_own(namespace, netns)
-            self._add_link(wiring, namespace)
+            refuse_same(namespace, self._namespace, netns)
+            link = self._create(wiring, namespace)
             undo.callback(self.detach, wiring.link)
-            index = self._index(wiring.link)
-            self._host.link("set", index=index, ifalias=OWN_ALIAS)
-            with _pod(namespace) as pod:
-                _set_up_pod(pod, wiring, lambda: _allow_ipv6(namespace, wiring.ifname))
-                _wait_until_it_carries(pod, wiring.ifname)
-                _wait_until_it_answers(pod, wiring)
-            _wait_until_it_carries(self._host, wiring.link)
-            for family, value in wiring.addresses:
-                text = format_address(family, value)
-                self._host.neigh(
-                    "replace",
-                    family=_SOCKET_FAMILY[family],
-                    dst=text,
-                    lladdr=wiring.mac,
-                    ifindex=index,
-                    state=_PERMANENT,
-                )
-                self._host.route(
-                    "replace",
-                    family=_SOCKET_FAMILY[family],
-                    dst=f"{text}/{family.width}",
-                    oif=index,
-                    scope=_SCOPE_LINK,
-                    proto=PROTOCOL,
-                )
+            with self._pod(namespace) as pod:
+                self._set_up_pod(pod, wiring, link.peer, namespace)
+                self._set_up_host(wiring, link.index)
+                _wait_until_ready(pod, wiring, link.peer)
             undo.pop_all()
 
+    def cut(self, wiring: Wiring) -> None:
+        """Let nothing pass to or from a pod any more; its link goes within a second."""
+        messages = [
+            netlink.delete_link_route(family, value, PROTOCOL) for family, value in wiring.addresses
+        ]
+        messages.append(netlink.set_aside(wiring.link, CUT_MAC, SET_ASIDE))
+        for reply in self._host.exchange(messages):
+            if reply.error and reply.error not in GONE:
+                raise CniError(
+                    Code.DATAPATH,
+                    f"link {wiring.link} cannot be cut off: {os.strerror(reply.error)}",
+                )
+        self._reaper.later()
+
     def detach(self, link: str) -> None:
-        """Remove a pod's link with all that hangs on it; nothing to do if it is gone."""
-        with _unless_gone():
-            self._host.link("del", ifname=link)
+        """Remove a pod's link with all that hangs on it now; nothing to do if it is gone."""
+        (reply,) = self._host.exchange([netlink.delete_link(link)])
+        if reply.error and reply.error not in GONE:
+            raise CniError(
+                Code.DATAPATH, f"link {link} cannot be removed: {os.strerror(reply.error)}"
+            )
 
-    def links(self) -> frozenset[str]:
-        """The names of the pod links that are ours."""
-        return frozenset(
-            link.get("ifname")
-            for link in self._host.get_links()
-            if link.get("ifalias") == OWN_ALIAS and link.get("ifname").startswith(LINK_PREFIX)
-        )
-
-    def faults(self, wiring: Wiring, netns: str) -> tuple[str, ...]:
-        """What of a pod's connection is missing or different, in words; nothing if it is whole."""
-        found = []
-        index = self._index(wiring.link) if self._exists(wiring.link) else None
-        if index is None:
-            found.append(f"link {wiring.link} is missing on the host")
-        for family, value in wiring.addresses:
-            if index is None or not _has_route(self._host, family, value, family.width, index):
-                found.append(f"the host has no route to {format_address(family, value)}")
-        with opened(netns) as namespace, _pod(namespace) as pod:
-            found += _pod_faults(pod, wiring)
-        return tuple(found)
-
-    def _add_link(self, wiring: Wiring, namespace: int) -> None:
+    @contextmanager
+    def _pod(self, namespace: int) -> Iterator[Kernel]:
+        """A connection to the kernel in the pod's namespace."""
+        enter(namespace)
         try:
-            self._create(wiring, namespace)
-        except NetlinkError as error:
-            if error.code != errno.EEXIST or not self._exists(wiring.link):
+            pod = Kernel()
+        finally:
+            enter(self._namespace)
+        try:
+            yield pod
+        finally:
+            pod.close()
+
+    def _create(self, wiring: Wiring, namespace: int) -> Link:
+        """Make the pair; a name that is taken may be that of a link that is about to go."""
+        try:
+            return self._make_pair(wiring, namespace)
+        except KernelError as error:
+            if error.code != errno.EEXIST:
                 raise
-            # Left over from a crash: the attachment has no endpoint, so nobody uses the link.
-            self.detach(wiring.link)
-            self._create(wiring, namespace)
+        # Or left over from a crash: the attachment has no endpoint, so nobody uses such a link.
+        self.detach(wiring.link)
+        self._reaper.remove_all()
+        return self._make_pair(wiring, namespace)
 
-    def _create(self, wiring: Wiring, namespace: int) -> None:
-        self._host.link(
-            "add",
-            ifname=wiring.link,
-            kind="veth",
-            address=HOST_MAC,
-            mtu=wiring.mtu,
-            state="up",
-            peer={
-                "ifname": wiring.ifname,
-                "net_ns_fd": namespace,
-                "address": wiring.mac,
-                "mtu": wiring.mtu,
-            },
+    def _make_pair(self, wiring: Wiring, namespace: int) -> Link:
+        made, *asked = self._host.exchange(
+            (
+                netlink.new_pair(
+                    *(wiring.link, HOST_MAC, wiring.mtu, wiring.ifname, wiring.mac, namespace)
+                ),
+                netlink.get_link(wiring.link),
+            )
         )
+        for reply in (made, *asked):
+            if reply.error:
+                raise KernelError(reply.error, reply.sequence)
+        return netlink.parse_link(asked[0].body)
 
-    def _index(self, link: str) -> int:
-        return int(self._host.link("get", ifname=link)[0]["index"])
+    def _set_up_pod(self, pod: Kernel, wiring: Wiring, index: int, namespace: int) -> None:
+        messages = [netlink.switch_on(index)]
+        for family, value in wiring.addresses:
+            gateway = GATEWAYS[family]
+            messages += (
+                netlink.new_address(index, family, value),
+                netlink.new_neighbour(index, family, gateway, HOST_MAC),
+                netlink.new_default_route(index, family, gateway),
+            )
+        messages.append(netlink.get_link_at(index))
+        refused = [reply for reply in pod.exchange(messages) if reply.error]
+        if any(reply.error == errno.EACCES for reply in refused):
+            # Some runtimes turn IPv6 off in new namespaces; a pod that gets an address needs it.
+            self._allow_ipv6(namespace, wiring.ifname)
+            again = [messages[reply.sequence] for reply in refused]
+            refused = [r for r in pod.exchange([*again, messages[-1]]) if r.error]
+        if refused:
+            raise KernelError(refused[0].error, refused[0].sequence)
 
-    def _exists(self, link: str) -> bool:
+    def _allow_ipv6(self, namespace: int, ifname: str) -> None:
+        enter(namespace)
         try:
-            self._index(link)
-        except NetlinkError as error:
-            if error.code in _GONE:
-                return False
-            raise
-        return True
+            switch = Path("/proc/sys/net/ipv6/conf") / ifname / "disable_ipv6"
+            switch.write_text("0", encoding="ascii")
+        finally:
+            enter(self._namespace)
+
+    def _set_up_host(self, wiring: Wiring, index: int) -> None:
+        messages: list[bytes] = []
+        for family, value in wiring.addresses:
+            messages += (
+                netlink.new_neighbour(index, family, value, wiring.mac),
+                netlink.new_link_route(index, family, value, PROTOCOL),
+            )
+        messages.append(netlink.set_alias(index, OWN_ALIAS))
+        ask = netlink.get_link_at(index)
+        if not _is_ready(self._host.do((*messages, ask))[-1]):
+            _wait(wiring, self._host, (ask,))
 
 
-def _set_up_pod(pod: IPRoute, wiring: Wiring, allow_ipv6: Callable[[], None]) -> None:
-    index = int(pod.link("get", ifname=wiring.ifname)[0]["index"])
-    families = [family for family, _ in wiring.addresses]
-    if Family.IPV6 in families:
-        allow_ipv6()
-    pod.link("set", index=index, state="up")
-    for family, value in wiring.addresses:
-        pod.addr(
-            "add",
-            index=index,
-            family=_SOCKET_FAMILY[family],
-            address=format_address(family, value),
-            prefixlen=family.width,
-            flags=_WITHOUT_DETECTION if family is Family.IPV6 else 0,
-        )
-    for family in families:
-        gateway = format_address(family, GATEWAYS[family])
-        pod.neigh(
-            "replace",
-            family=_SOCKET_FAMILY[family],
-            dst=gateway,
-            lladdr=HOST_MAC,
-            ifindex=index,
-            state=_PERMANENT,
-        )
-        pod.route(
-            "add",
-            family=_SOCKET_FAMILY[family],
-            dst="0.0.0.0/0" if family is Family.IPV4 else "::/0",
-            gateway=gateway,
-            oif=index,
-            flags=_ON_LINK,
-        )
-
-
-def _wait_until_it_carries(kernel: IPRoute, link: str) -> None:
-    """The kernel notices a moment later that a link is up, and drops packets until then.
-
-    Who sends before that loses its first packet, which costs a second or more.
-    """
-    _wait(link, lambda: kernel.link("get", ifname=link)[0].get("operstate") == "UP")
-
-
-def _wait_until_it_answers(pod: IPRoute, wiring: Wiring) -> None:
+def _wait_until_ready(pod: Kernel, wiring: Wiring, index: int) -> None:
     """An IPv6 address receives packets a moment after it was added, when its local route is there.
 
     With IPv4 the two happen at once.
     """
-    for family, value in wiring.addresses:
-        if family is Family.IPV6:
-            text = format_address(family, value)
-            _wait(wiring.link, partial(_is_local, pod, text))
+    routes = [
+        netlink.get_route(family, value)
+        for family, value in wiring.addresses
+        if family is Family.IPV6
+    ]
+    _wait(wiring, pod, (netlink.get_link_at(index), *routes))
 
 
-def _is_local(pod: IPRoute, address: str) -> bool:
-    route = pod.route("get", family=_SOCKET_FAMILY[Family.IPV6], dst=address)[0]
-    return bool(route["type"] == _LOCAL)
+def _wait(wiring: Wiring, kernel: Kernel, questions: tuple[bytes, ...]) -> None:
+    """The kernel notices a moment later that a link is up, and drops packets until then.
 
-
-def _wait(link: str, ready: Callable[[], bool]) -> None:
+    Who sends before that loses its first packet, which costs a second or more.
+    """
     deadline = time.monotonic() + _PATIENCE
-    while not ready():
+    while not all(map(_is_ready, kernel.exchange(questions))):
         if time.monotonic() > deadline:
-            raise CniError(Code.DATAPATH, f"link {link} does not come up: look into the kernel log")
-        time.sleep(0.001)
+            raise CniError(
+                Code.DATAPATH, f"link {wiring.link} does not come up: look into the kernel log"
+            )
+        time.sleep(_PAUSE)
 
 
-def _allow_ipv6(namespace: int, ifname: str) -> None:
-    """Some runtimes turn IPv6 off in new namespaces; a pod that gets an address needs it."""
-    with inside(namespace):
-        switch = Path("/proc/sys/net/ipv6/conf") / ifname / "disable_ipv6"
-        if switch.read_text(encoding="ascii").strip() != "0":
-            switch.write_text("0", encoding="ascii")
-
-
-@contextmanager
-def _pod(namespace: int) -> Iterator[IPRoute]:
-    """A connection to the kernel in the pod's namespace."""
-    with inside(namespace):
-        pod = IPRoute()
-    try:
-        yield pod
-    finally:
-        pod.close()
-
-
-def _pod_faults(pod: IPRoute, wiring: Wiring) -> list[str]:
-    try:
-        link = pod.link("get", ifname=wiring.ifname)[0]
-    except NetlinkError as error:
-        if error.code in _GONE:
-            return [f"interface {wiring.ifname} is missing in the pod"]
-        raise
-    index = int(link["index"])
-    found = []
-    if link.get("address") != wiring.mac:
-        found.append(f"{wiring.ifname} has hardware address {link.get('address')}")
-    if link["state"] != "up":
-        found.append(f"{wiring.ifname} is down")
-    present = {address.get("address") for address in pod.get_addr(index=index)}
-    for family, value in wiring.addresses:
-        text = format_address(family, value)
-        if text not in present:
-            found.append(f"{wiring.ifname} has lost its address {text}")
-        if not _has_route(pod, family, 0, 0, index):
-            found.append(f"the pod has no default route of {family}")
-    return found
-
-
-def _has_route(kernel: IPRoute, family: Family, value: int, length: int, index: int) -> bool:
-    destination = format_address(family, value) if length else None
-    return any(
-        route["dst_len"] == length and route.get("dst") == destination and route.get("oif") == index
-        for route in kernel.get_routes(family=_SOCKET_FAMILY[family], oif=index)
-    )
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code not in _GONE:
-            raise
+def _is_ready(reply: Reply) -> bool:
+    if reply.kind == netlink.NEW_LINK:
+        return netlink.parse_link(reply.body).state == netlink.CARRIES
+    return reply.kind == netlink.NEW_ROUTE and netlink.route_type(reply.body) == netlink.LOCAL
 
 
 @contextmanager
 def _explained(wiring: Wiring) -> Iterator[None]:
     try:
         yield
-    except NetlinkError as error:
+    except KernelError as error:
         if error.code == errno.EEXIST:
             raise CniError(
                 Code.EXISTS,

@@ -48,9 +48,14 @@ def _is_network_namespace(descriptor: int) -> bool:
         return False
 
 
-def refuse_own(descriptor: int, path: str) -> None:
-    """Raises CniError with code 8 where the namespace is the one that this thread is in."""
-    if os.path.samestat(os.fstat(descriptor), _HERE.stat()):
+def own() -> int:
+    """A file descriptor of the network namespace that this thread is in; the caller closes it."""
+    return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def refuse_same(descriptor: int, host: int, path: str) -> None:
+    """Raises CniError with code 8 where the namespace at a path is the host's."""
+    if os.path.samestat(os.fstat(descriptor), os.fstat(host)):
         raise CniError(
             Code.NAMESPACE, f"{path} is the host's own network namespace: check CNI_NETNS"
         )
@@ -59,18 +64,19 @@ def refuse_own(descriptor: int, path: str) -> None:
 @contextmanager
 def inside(descriptor: int) -> Iterator[None]:
     """Run this thread in another network namespace; sockets that it opens there stay there."""
-    before = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    before = own()
     try:
-        _enter(descriptor)
+        enter(descriptor)
         try:
             yield
         finally:
-            _enter(before)
+            enter(before)
     finally:
         os.close(before)
 
 
-def _enter(descriptor: int) -> None:
+def enter(descriptor: int) -> None:
+    """Move this thread into a network namespace."""
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot enter a network namespace: {os.strerror(number)}")

@@ -10,6 +10,7 @@ from cni.addresses import AddressFile
 from cni.datapath import GATEWAYS, HOST_MAC, Datapath, Wiring
 from cni.endpoints import Endpoint
 from cni.errors import CniError, Code
+from cni.inspection import faults, pod_links
 from cni.protocol import (
     Attachment,
     Command,
@@ -20,6 +21,7 @@ from cni.protocol import (
     parse_request,
 )
 from cni.results import Address, Interface, Result, Route, dump
+from cni.turns import Turns
 from ipam.errors import ExhaustedError, UnavailableError, VpcrouterError
 from ipam.prefix import Prefix, format_address
 
@@ -27,11 +29,18 @@ _ATTEMPTED_GC = "%d of the attachments to remove are still there: %s"
 
 
 class Pods:
-    """The pods of this node. ``mtu`` is that of the uplink, in bytes. For one thread."""
+    """The pods of this node, as one thread sees them.
 
-    def __init__(self, addresses: AddressFile, datapath: Datapath, mtu: int) -> None:
+    Threads share ``addresses`` and ``turns``, by which requests for one attachment wait for each
+    other. ``mtu`` is that of the uplink, in bytes.
+    """
+
+    def __init__(
+        self, addresses: AddressFile, datapath: Datapath, turns: Turns[Attachment], mtu: int
+    ) -> None:
         self._addresses = addresses
         self._datapath = datapath
+        self._turns = turns
         self._mtu = mtu
 
     def answer(self, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
@@ -60,7 +69,7 @@ class Pods:
         return None
 
     def _add(self, request: Request, attachment: Attachment) -> Result:
-        with ExitStack() as undo:
+        with self._turns.of(attachment), ExitStack() as undo:
             endpoint = self._addresses.assign(
                 attachment, request.network, request.mac or "", request.wanted
             )
@@ -72,8 +81,11 @@ class Pods:
 
     def _delete(self, attachment: Attachment) -> None:
         """Traffic is cut before addresses begin to rest."""
-        self._datapath.detach(_link(attachment))
-        self._addresses.release(attachment)
+        with self._turns.of(attachment):
+            endpoint = self._addresses.find(attachment)
+            if endpoint is not None:
+                self._datapath.cut(self._wiring(endpoint))
+                self._addresses.release(attachment)
 
     def _check(self, request: Request, attachment: Attachment) -> None:
         endpoint = self._addresses.find(attachment)
@@ -84,9 +96,9 @@ class Pods:
             if (family, value) not in said:
                 text = format_address(family, value)
                 raise CniError(Code.DRIFT, f"{attachment} has {text}, which prevResult lacks")
-        faults = self._datapath.faults(self._wiring(endpoint), request.netns)
-        if faults:
-            raise CniError(Code.DRIFT, f"{attachment}: {'; '.join(faults)}: start the pod anew")
+        found = faults(self._wiring(endpoint), request.netns)
+        if found:
+            raise CniError(Code.DRIFT, f"{attachment}: {'; '.join(found)}: start the pod anew")
 
     def _collect(self, request: Request) -> None:
         """Remove what is not to be kept, all that can be; then say what could not."""
@@ -98,10 +110,15 @@ class Pods:
                 self._delete(endpoint.attachment)
             except VpcrouterError as error:
                 problems.append(str(error))
-        for link in self._datapath.links() - {e.link for e in self._addresses.endpoints()}:
-            self._datapath.detach(link)
+        self.remove_left_over()
         if problems:
             raise CniError(Code.DATAPATH, _ATTEMPTED_GC % (len(problems), "; ".join(problems)))
+
+    def remove_left_over(self) -> None:
+        """Remove links of ours that belong to no endpoint: a crash may leave one."""
+        present = pod_links()
+        for link in present - {e.link for e in self._addresses.endpoints()}:
+            self._datapath.detach(link)
 
     def _status(self) -> None:
         free = self._addresses.free()
@@ -135,10 +152,6 @@ class Pods:
             Route(Prefix(family, 0, 0), GATEWAYS[family]) for family, _ in endpoint.addresses
         )
         return Result(interfaces, addresses, routes, request.dns)
-
-
-def _link(attachment: Attachment) -> str:
-    return Endpoint(attachment, "", "", ()).link
 
 
 def _code(error: VpcrouterError) -> Code:

@@ -1,4 +1,4 @@
-"""The agent's end of the plugin's socket: root only, one request at a time, deletions made good.
+"""The agent's end of the plugin's socket: root only, a few threads, deletions made good.
 
 Requests are framed as ``plugin`` says. What was spooled while no agent was there is carried out
 before anything else, in its order.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import selectors
 import socket
 import struct
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +25,7 @@ Handler = Callable[[Mapping[str, str], bytes], tuple[int, bytes]]
 """Carries out a request; gives exit status and standard output."""
 
 _PATIENCE = 2.0  # seconds for a caller to send its request, and to take the answer
+_PAUSE = 0.1
 _MOST = 8 << 20
 _LENGTHS = struct.Struct("!II")
 _ANSWER = struct.Struct("!IB")
@@ -34,12 +36,19 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Listens on a unix socket that root alone can reach; use it as a context manager."""
+    """Listens on a unix socket that root alone can reach; use it as a context manager.
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    Each handler gets a thread; they serve between entering and leaving the context.
+    """
+
+    def __init__(self, path: Path, handlers: Sequence[Handler]) -> None:
         self._path = path
-        self._handler = handler
         self._spool = path.parent / SPOOL
+        self._threads = [
+            threading.Thread(target=self._serve, args=(handler,), name=f"server-{number}")
+            for number, handler in enumerate(handlers)
+        ]
+        self._stopping = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._spool.mkdir(mode=0o700, exist_ok=True)
@@ -52,30 +61,33 @@ class Server:
             raise UnavailableError(
                 f"socket {path} cannot be made ({error.strerror}): make its folder writable"
             ) from error
-        self._socket.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, selectors.EVENT_READ)
 
     def __enter__(self) -> Server:
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stopping = True
         self._path.unlink(missing_ok=True)
-        self._selector.close()
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes those who wait for a caller
+        for thread in self._threads:
+            thread.join()
         self._socket.close()
 
-    def serve(self, timeout: float) -> None:
-        """Answer those who call within so many seconds; then what was spooled is done too."""
-        self.make_good()
-        for _ in self._selector.select(timeout):
+    def _serve(self, handler: Handler) -> None:
+        while not self._stopping:
             try:
                 connection, _address = self._socket.accept()
-            except BlockingIOError:
+            except OSError as error:
+                if not self._stopping:
+                    log.error("no caller can be served: %s", error)
+                    time.sleep(_PAUSE)
                 continue
             with closing(connection):
-                self._converse(connection)
+                _converse(connection, handler)
 
-    def make_good(self) -> None:
+    def make_good(self, handler: Handler) -> None:
         """Carry out the deletions that were spooled."""
         for path in sorted(self._spool.glob("[0-9]*")):
             request = path.read_bytes()
@@ -84,34 +96,36 @@ class Server:
             except BadInputError as error:
                 log.error("spooled request %s is dropped: %s", path, error)
             else:
-                status, output = self._handle(environment, stdin)
+                status, output = _handled(handler, environment, stdin)
                 if status:
                     log.error("spooled request %s failed: %s", path, output.decode())
                 if status and json.loads(output)["code"] == Code.IO:
                     return  # the disk: again the next time
             path.unlink(missing_ok=True)
 
-    def _converse(self, connection: socket.socket) -> None:
-        connection.settimeout(_PATIENCE)
-        try:
-            if not _is_root(connection):
-                log.warning("a caller that is not root was turned away")
-                return
-            environment, stdin = unpack(_received(connection))
-            status, output = self._handle(environment, stdin)
-            connection.sendall(_ANSWER.pack(len(output), status) + output)
-        except (OSError, BadInputError) as error:
-            log.warning("a caller was lost: %s", error)
 
-    def _handle(self, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
-        """The outermost loop: a caller gets an answer whatever is wrong in here."""
-        try:
-            return self._handler(environment, stdin)
-        except Exception:
-            wanted = f"{environment.get('CNI_COMMAND')} {environment.get('CNI_CONTAINERID')}"
-            log.exception("request %s was lost", wanted)
-            text = b'{"cniVersion": "1.1.0", "code": 199, "msg": "the agent failed: see its log"}\n'
-            return 1, text
+def _converse(connection: socket.socket, handler: Handler) -> None:
+    connection.settimeout(_PATIENCE)
+    try:
+        if not _is_root(connection):
+            log.warning("a caller that is not root was turned away")
+            return
+        environment, stdin = unpack(_received(connection))
+        status, output = _handled(handler, environment, stdin)
+        connection.sendall(_ANSWER.pack(len(output), status) + output)
+    except (OSError, BadInputError) as error:
+        log.warning("a caller was lost: %s", error)
+
+
+def _handled(handler: Handler, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+    """The outermost loop: a caller gets an answer whatever is wrong in here."""
+    try:
+        return handler(environment, stdin)
+    except Exception:
+        wanted = f"{environment.get('CNI_COMMAND')} {environment.get('CNI_CONTAINERID')}"
+        log.exception("request %s was lost", wanted)
+        text = b'{"cniVersion": "1.1.0", "code": 199, "msg": "the agent failed: see its log"}\n'
+        return 1, text
 
 
 def unpack(request: bytes) -> tuple[dict[str, str], bytes]:

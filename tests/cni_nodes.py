@@ -30,18 +30,41 @@ NETWORK = Network(
 )
 
 
+NETWORK_V4 = Network("pods", POD_RANGES[:1], {Family.IPV4: 26}, {Family.IPV4: 24})
+
+
 def need_nft() -> None:
     """Leaves a test out where there is no nft."""
     if shutil.which("nft") is None:
         pytest.skip("needs nft: install the package nftables")
 
 
-def admit(store: Path, claims: list[Claim]) -> None:
+def admit(store: Path, claims: list[Claim], network: Network = NETWORK) -> None:
     """Gives nodes their blocks, as `vpcrouter apply` does."""
     opened = SqliteStore(store)
-    outcome = Addresses(opened, "test", [NETWORK]).join(claims, BUDGET)
+    outcome = Addresses(opened, "test", [network]).join(claims, BUDGET)
     opened.close()
     assert not outcome.refused
+
+
+def grow(store: Path, node: str, blocks: int, network: Network = NETWORK) -> None:
+    """Gives a node further blocks of each family."""
+    opened = SqliteStore(store)
+    outcome = Addresses(opened, "test", [network]).grow(node, blocks, BUDGET)
+    opened.close()
+    assert not outcome.refused
+
+
+def give_uplink(space: Namespace) -> None:
+    """An interface with addresses that leads nowhere, with the default route."""
+    with space.kernel() as kernel:
+        kernel.link("add", ifname="uplink", kind="veth", peer="outside", mtu=1450)
+        for name in ("outside", "uplink"):
+            index = kernel.link_lookup(ifname=name)[0]
+            kernel.link("set", index=index, state="up")
+        kernel.addr("add", index=index, address="192.0.2.10", prefixlen=24)
+        kernel.addr("add", index=index, address="2001:db8::10", prefixlen=64, flags=2)
+        kernel.route("add", dst="0.0.0.0/0", oif=index)
 
 
 class Node:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cni.datapath import Datapath, Wiring
 from cni.errors import CniError, Code
+from cni.inspection import faults, pod_links
+from cni.reaper import Reaper
 from ipam.prefix import Family, parse_address
 from tests.namespaces import Namespace, eventually, namespaces
 
@@ -35,8 +38,11 @@ def spaces(root: None) -> Iterator[tuple[Namespace, ...]]:  # noqa: ARG001
 
 @pytest.fixture
 def datapath(spaces: tuple[Namespace, ...]) -> Iterator[Datapath]:
-    with spaces[0].entered(), Datapath() as made:
-        yield made
+    with spaces[0].entered():
+        reaper = Reaper()
+        with Datapath(reaper) as made:
+            yield made
+        reaper.stop()
 
 
 def wiring(number: int, *addresses: str) -> Wiring:
@@ -73,8 +79,8 @@ def test_pods_reach_each_other_and_their_node(
     for pod, others in ((one, ("10.64.0.63", "fd00::ffff")), (two, ("10.64.0.0", "fd00::"))):
         for address in (*others, NODE_V4, NODE_V6):
             assert pod.ping(address), address
-    assert datapath.faults(ONE, one.path) == ()
-    assert datapath.links() == {ONE.link, TWO.link}
+    assert faults(ONE, one.path) == ()
+    assert pod_links() == {ONE.link, TWO.link}
 
 
 def test_no_neighbour_is_ever_asked_for(spaces: tuple[Namespace, ...], datapath: Datapath) -> None:
@@ -137,7 +143,7 @@ def test_removing_works_when_the_pod_is_gone(datapath: Datapath) -> None:
     with namespaces(1) as (pod,):
         datapath.attach(ONE, pod.path)
     datapath.detach(ONE.link)
-    assert datapath.links() == frozenset()
+    assert pod_links() == frozenset()
 
 
 def test_an_existing_interface_is_an_error_and_stays(
@@ -167,6 +173,45 @@ def test_what_fails_halfway_is_undone(spaces: tuple[Namespace, ...], datapath: D
     assert [state_of(space)[:2] for space in spaces] == before
 
 
+def test_what_is_cut_off_passes_nothing_and_goes_within_a_second(
+    spaces: tuple[Namespace, ...], datapath: Datapath
+) -> None:
+    node, one, two = spaces
+    before = state_of(node)
+    datapath.attach(ONE, one.path)
+    datapath.attach(TWO, two.path)
+    reaper = datapath._reaper
+    datapath.cut(ONE)
+    for source, target in (
+        (one, NODE_V4),
+        (one, "10.64.0.63"),
+        (two, "10.64.0.0"),
+        (node, "fd00::"),
+    ):
+        assert not source.ping(target, timeout=0.05), target
+    assert two.ping(NODE_V4)
+    datapath.cut(ONE)
+    datapath.cut(TWO)
+    assert len(pod_links()) == 2
+    reaper.start()
+    eventually(lambda: state_of(node) == before, seconds=1.0)
+
+
+def test_a_new_pod_may_have_all_that_one_just_cut_off_had(
+    spaces: tuple[Namespace, ...], datapath: Datapath
+) -> None:
+    _, one, two = spaces
+    datapath.attach(ONE, one.path)
+    datapath.cut(ONE)
+    datapath.attach(ONE, one.path)
+    assert one.ping(NODE_V6)
+    datapath.cut(ONE)
+    datapath.attach(replace(ONE, link="vr00000000000f"), one.path)
+    assert one.ping(NODE_V4)
+    assert two.ping(NODE_V4) is False
+    assert pod_links() == {"vr00000000000f"}
+
+
 def test_a_link_left_over_from_a_crash_is_replaced(
     spaces: tuple[Namespace, ...], datapath: Datapath
 ) -> None:
@@ -174,7 +219,7 @@ def test_a_link_left_over_from_a_crash_is_replaced(
     datapath.attach(ONE, two.path)
     datapath.attach(ONE, one.path)
     assert one.ping(NODE_V4)
-    assert datapath.links() == {ONE.link}
+    assert pod_links() == {ONE.link}
 
 
 def test_faults_are_named(spaces: tuple[Namespace, ...], datapath: Datapath) -> None:
@@ -184,19 +229,20 @@ def test_faults_are_named(spaces: tuple[Namespace, ...], datapath: Datapath) -> 
         index = kernel.link_lookup(ifname="eth0")[0]
         kernel.addr("del", index=index, address="10.64.0.0", prefixlen=32)
         kernel.route("del", family=10, dst="::/0", oif=index)
-    faults = "; ".join(datapath.faults(ONE, one.path))
-    assert "has lost its address 10.64.0.0" in faults
-    assert "no default route of ipv6" in faults
+    found = "; ".join(faults(ONE, one.path))
+    assert "has lost its address 10.64.0.0" in found
+    assert "no default route of ipv6" in found
     datapath.detach(ONE.link)
-    faults = "; ".join(datapath.faults(ONE, one.path))
-    assert "missing on the host" in faults
-    assert "missing in the pod" in faults
+    found = "; ".join(faults(ONE, one.path))
+    assert "missing on the host" in found
+    assert "missing in the pod" in found
 
 
-def test_links_of_others_are_not_ours(spaces: tuple[Namespace, ...], datapath: Datapath) -> None:
+def test_links_of_others_are_not_ours(spaces: tuple[Namespace, ...]) -> None:
     with spaces[0].kernel() as kernel:
         kernel.link("add", ifname="vr0123456789ab", kind="veth", peer="vrpeer")
-    assert datapath.links() == frozenset()
+    with spaces[0].entered():
+        assert pod_links() == frozenset()
 
 
 def test_a_path_that_is_no_pod_is_refused(
@@ -219,5 +265,5 @@ def test_a_path_that_is_no_pod_is_refused(
         with pytest.raises(CniError) as caught:
             datapath.attach(ONE, path)
         assert caught.value.code is code, path
-    assert datapath.links() == frozenset()
+    assert pod_links() == frozenset()
     assert Family.IPV4 in dict(ONE.addresses)

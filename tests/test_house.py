@@ -20,7 +20,8 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 # What reads, writes, waits or wires together; everything else decides, and is declared pure.
 AT_THE_EDGE = {
     *("cni.addresses", "cni.agent", "cni.datapath", "cni.follower", "cni.host"),
-    *("cni.install", "cni.namespaces", "cni.offline", "cni.plugin", "cni.pods", "cni.server"),
+    *("cni.inspection", "cni.install", "cni.kernel", "cni.namespaces", "cni.offline"),
+    *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.turns"),
     *("ipam.allocator", "ipam.claims", "ipam.ledger", "ipam.service", "ipam.store", "ipam.writes"),
     *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),

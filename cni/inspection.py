@@ -1,0 +1,97 @@
+"""What is there of pods' links, and what is missing of one: read with pyroute2, where time is no
+matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from cni.datapath import CUT_MAC, GONE, HOST_MAC, Wiring
+from cni.endpoints import LINK_PREFIX
+from cni.errors import CniError, Code
+from cni.namespaces import inside, opened
+from cni.netlink import SOCKET_FAMILY
+from ipam.prefix import Family, format_address
+
+_NAME = re.compile(LINK_PREFIX + "[0-9a-f]{12}")
+
+
+def pod_links() -> frozenset[str]:
+    """The names of our links in this network namespace, those set aside too.
+
+    They are known by what they have from the moment in which they are made: the form of their
+    name, their kind and their hardware address.
+    """
+    with IPRoute() as kernel:
+        return frozenset(
+            link.get("ifname")
+            for link in kernel.get_links()
+            if _NAME.fullmatch(link.get("ifname"))
+            and link.get("address") in (HOST_MAC, CUT_MAC)
+            and link.get(("linkinfo", "kind")) == "veth"
+        )
+
+
+def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:
+    """What of a pod's connection is missing or different, in words; nothing if it is whole."""
+    found = []
+    with IPRoute() as host:
+        index = _index(host, wiring.link)
+        if index is None:
+            found.append(f"link {wiring.link} is missing on the host")
+        for family, value in wiring.addresses:
+            if index is None or not _has_route(host, family, value, family.width, index):
+                found.append(f"the host has no route to {format_address(family, value)}")
+    with opened(netns) as namespace, _pod(namespace) as pod:
+        found += _pod_faults(pod, wiring)
+    return tuple(found)
+
+
+@contextmanager
+def _pod(namespace: int) -> Iterator[IPRoute]:
+    with inside(namespace):
+        pod = IPRoute()
+    with pod:
+        yield pod
+
+
+def _index(kernel: IPRoute, link: str) -> int | None:
+    try:
+        return int(kernel.link("get", ifname=link)[0]["index"])
+    except NetlinkError as error:
+        if error.code in GONE:
+            return None
+        raise CniError(Code.DATAPATH, f"link {link} cannot be read: {error}") from error
+
+
+def _pod_faults(pod: IPRoute, wiring: Wiring) -> list[str]:
+    index = _index(pod, wiring.ifname)
+    if index is None:
+        return [f"interface {wiring.ifname} is missing in the pod"]
+    link = pod.link("get", index=index)[0]
+    found = []
+    if link.get("address") != wiring.mac:
+        found.append(f"{wiring.ifname} has hardware address {link.get('address')}")
+    if link["state"] != "up":
+        found.append(f"{wiring.ifname} is down")
+    present = {address.get("address") for address in pod.get_addr(index=index)}
+    for family, value in wiring.addresses:
+        text = format_address(family, value)
+        if text not in present:
+            found.append(f"{wiring.ifname} has lost its address {text}")
+        if not _has_route(pod, family, 0, 0, index):
+            found.append(f"the pod has no default route of {family}")
+    return found
+
+
+def _has_route(kernel: IPRoute, family: Family, value: int, length: int, index: int) -> bool:
+    destination = format_address(family, value) if length else None
+    return any(
+        route["dst_len"] == length and route.get("dst") == destination and route.get("oif") == index
+        for route in kernel.get_routes(family=SOCKET_FAMILY[family], oif=index)
+    )

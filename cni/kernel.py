@@ -1,0 +1,76 @@
+"""A raw socket to the kernel's routing tables: messages go out in one call, answers are matched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+
+from cni import netlink
+from cni.netlink import Reply
+
+_BUFFER = 1 << 17
+_PATIENCE = 10.0  # seconds; the kernel has answered when sending returns
+
+
+class KernelError(Exception):
+    """The kernel refused a message: ``code`` is its errno, ``place`` the message's in its batch."""
+
+    def __init__(self, code: int, place: int) -> None:
+        super().__init__(os.strerror(code))
+        self.code = code
+        self.place = place
+
+
+class Kernel:
+    """A routing socket of the network namespace in which this is made. For one thread."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.settimeout(_PATIENCE)
+        self._next = 1
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def exchange(self, messages: Sequence[bytes]) -> tuple[Reply, ...]:
+        """Send a batch, whose last message must ask for an answer; gives all answers to it.
+
+        The kernel goes on after a message that it refuses. Errors are among the answers.
+        """
+        first = self._next
+        self._next += len(messages)
+        last = self._next - 1
+        self._socket.send(netlink.numbered(messages, first))
+        found: list[Reply] = []
+        while True:
+            for reply in netlink.replies(self._socket.recv(_BUFFER)):
+                if reply.sequence >= first:  # else of a batch that was given up
+                    place = reply.sequence - first
+                    found.append(Reply(reply.kind, place, reply.error, reply.body))
+            if found and found[-1].sequence == last - first:
+                return tuple(found)
+
+    def do(self, messages: Sequence[bytes]) -> tuple[Reply, ...]:
+        """Like ``exchange``; raises KernelError for the first message that was refused."""
+        found = self.exchange(messages)
+        for reply in found:
+            if reply.error:
+                raise KernelError(reply.error, reply.sequence)
+        return found
+
+    def put_all(self, messages: Sequence[bytes], at_once: int = 100) -> tuple[int, ...]:
+        """Send any number of messages that ask for acknowledgement; gives the errno of each."""
+        codes = []
+        for start in range(0, len(messages), at_once):
+            part = messages[start : start + at_once]
+            answers = self._acknowledged(part)
+            codes += [answers.get(place, errno.EIO) for place in range(len(part))]
+        return tuple(codes)
+
+    def _acknowledged(self, messages: Sequence[bytes]) -> dict[int, int]:
+        return {reply.sequence: reply.error for reply in self.exchange(messages)}
