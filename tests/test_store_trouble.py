@@ -16,6 +16,7 @@ import pytest
 from ipam.errors import BadInputError, UnavailableError
 from ipam.store.port import Compare, Put
 from ipam.store.sqlite import SqliteStore
+from ipam.store.turnstile import Turnstile
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def read(path: Path) -> int:
         store.close()
 
 
-def write(path: Path, key: str = "/new") -> None:
-    store = opened(path)
+def write(path: Path, key: str = "/new", patience: float = 0.2) -> None:
+    store = opened(path, patience)
     try:
         assert store.txn([Compare(key, 0)], [Put(key, b"v" * 100)]).succeeded
     finally:
@@ -61,9 +62,9 @@ def test_reading_a_store_that_is_not_there_creates_nothing(path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_the_first_write_makes_the_file_and_only_that(path: Path) -> None:
+def test_the_first_write_makes_the_file_and_its_lock_and_nothing_else(path: Path) -> None:
     write(path)
-    assert files(path.parent) == ["store.db"]
+    assert files(path.parent) == ["store.db", "store.db.lock"]
     assert path.stat().st_mode & 0o077 == 0
     assert path.parent.stat().st_mode & 0o077 == 0
     assert read(path) == 1
@@ -83,7 +84,7 @@ def test_two_who_make_it_at_once_use_the_same(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert read(path) == 8
-    assert files(path.parent) == ["store.db"]
+    assert files(path.parent) == ["store.db", "store.db.lock"]
 
 
 def test_a_locked_store_can_be_read_but_not_written(filled: Path) -> None:
@@ -97,6 +98,125 @@ def test_a_locked_store_can_be_read_but_not_written(filled: Path) -> None:
     other.execute("ROLLBACK")
     write(filled)
     other.close()
+
+
+def test_whoever_gave_up_waiting_for_the_turn_of_another_does_not_stand_in_the_way(
+    filled: Path,
+) -> None:
+    turnstile = Turnstile(filled.with_name("store.db.lock"))
+    with turnstile.passed(0) as is_ours:
+        assert is_ours
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="is locked by another process: wait"):
+                write(filled)
+        late = threading.Thread(target=lambda: write(filled, "/late", 30))
+        late.start()
+        time.sleep(0.05)
+        assert late.is_alive()
+    late.join(10)
+    write(filled)
+    assert read(filled) == 202
+
+
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "removed"])
+def test_a_store_that_was_replaced_or_removed_while_in_use_is_not_gone_on_with(
+    filled: Path, replaced: bool
+) -> None:
+    store = opened(filled)
+    watch = store.watch("/", store.range("/").revision)
+    if replaced:
+        shutil.copy(filled, filled.with_name("copy.db"))
+        filled.with_name("copy.db").rename(filled)
+    else:
+        filled.unlink()
+    before = files(filled.parent)
+    for use in (
+        lambda: store.range("/"),
+        lambda: store.txn([], [Put("/lost", b"")]),
+        lambda: watch.next(5),
+    ):
+        with pytest.raises(UnavailableError, match="was removed or replaced while it was in use"):
+            use()
+    assert files(filled.parent) == before
+    store.close()
+
+
+# Copies of a store that is in use.
+
+
+def test_a_backup_is_the_store_as_it_was_at_one_moment_while_others_write(path: Path) -> None:
+    store = opened(path)
+    store.txn([], [Put("/first", b"")])
+    copy = path.with_name("copy.db")
+    stopped = threading.Event()
+
+    def keep_writing() -> None:
+        mine, number = opened(path, patience=30), 0
+        while not stopped.is_set():
+            mine.txn([], [Put(f"/{number}/a", b"x" * 500), Put(f"/{number}/b", b"x" * 500)])
+            number += 1
+        mine.close()
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    while len(store.range("/").items) < 100:
+        time.sleep(0.01)
+    before = store.range("/").revision
+    store.backup(copy)
+    after = store.range("/").revision
+    stopped.set()
+    writer.join()
+    store.close()
+    backup = opened(copy)
+    found = backup.range("/")
+    backup.close()
+    assert before <= found.revision <= after
+    keys = {item.key for item in found.items}
+    assert len(keys) == 2 * (found.revision - 1) + 1
+    assert all((f"/{n}/a" in keys) == (f"/{n}/b" in keys) for n in range(len(keys)))
+    assert copy.stat().st_mode & 0o077 == 0
+    write(copy)
+
+
+def test_a_backup_overwrites_nothing_and_leaves_nothing_else(filled: Path) -> None:
+    store = opened(filled)
+    store.backup(filled.with_name("copy.db"))
+    with pytest.raises(BadInputError, match=r"copy\.db is there already: name another file"):
+        store.backup(filled.with_name("copy.db"))
+    with pytest.raises(UnavailableError, match=r"away/copy\.db cannot be opened"):
+        store.backup(filled.parent / "away" / "copy.db")
+    store.close()
+    with pytest.raises(BadInputError, match="there is no store at"):
+        opened(filled.with_name("none.db")).backup(filled.with_name("other.db"))
+    assert files(filled.parent) == ["copy.db", "store.db", "store.db.lock"]
+    assert read(filled.with_name("copy.db")) == 200
+
+
+# Watches.
+
+
+def test_a_store_is_watched_while_others_write_and_while_it_does_itself(filled: Path) -> None:
+    store, other = opened(filled), opened(filled)
+    watch = store.watch("/w/", store.range("/").revision)
+    threading.Timer(0.05, lambda: write(filled, "/w/other")).start()
+    assert [event.key for event in watch.next(20).events] == ["/w/other"]
+    store.txn([], [Put("/w/own", b"")])
+    assert [event.key for event in watch.next(0).events] == ["/w/own"]
+    lease = other.grant(0.1)
+    other.txn([], [Put("/w/leased", b"", lease)])
+    assert [event.value for event in watch.next(20).events] == [b""]
+    assert [event.value for event in watch.next(20).events] == [None]
+    assert watch.next(0.02).events == ()
+    store.close()
+    other.close()
+
+
+def test_a_store_is_watched_from_before_it_is_made(path: Path) -> None:
+    store = opened(path)
+    watch = store.watch("/", 0)
+    threading.Timer(0.05, lambda: write(path)).start()
+    assert [event.key for event in watch.next(20).events] == ["/new"]
+    store.close()
 
 
 def test_a_store_that_somebody_uses_alone_is_locked_for_all(filled: Path) -> None:
@@ -298,7 +418,7 @@ assert read() == 1
 message = refused(write, "/second")
 assert "read-only" in message and "store.db" in message, message
 assert read() == 1
-assert [entry.name for entry in folder.iterdir()] == ["store.db"]
+assert sorted(entry.name for entry in folder.iterdir()) == ["store.db", "store.db.lock"]
 """
     in_namespace(mounts, 'mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"', program)
 

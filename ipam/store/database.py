@@ -7,12 +7,14 @@ writers one of them waits for seconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,6 +60,12 @@ _UNREADABLE_WITHOUT_WRITING = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
 )
+
+_SYSTEM = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+}
 
 Answer = TypeVar("Answer")
 
@@ -118,21 +126,87 @@ def patiently(patience: float, attempt: Callable[[], Answer]) -> Answer:
         time.sleep(_PAUSE)
 
 
-def explained(path: Path, error: sqlite3.Error) -> UnavailableError:
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn errors of the system about files beside the store into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise explained(path, error) from error
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else has the lock."""
+    return _code(error) in _BUSY
+
+
+def locked(path: Path) -> UnavailableError:
+    """What to say where others never let go of the lock."""
+    return UnavailableError(
+        f"store {path} is locked by another process: wait for it, or find it with fuser and stop it"
+    )
+
+
+def file_number(path: Path) -> int | None:
+    """Which file lies at a path, None if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def copy(connection: sqlite3.Connection | None, source: Path, path: Path) -> None:
+    """Copy a database as it is now into a new file, which is whole or not there.
+
+    Raises UnavailableError, BadInputError where there is nothing to copy or something in the way.
+    """
+    if connection is None:
+        raise BadInputError(f"there is no store at {source}: nothing can be copied")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    try:
+        with explaining(path):
+            beside.unlink(missing_ok=True)
+            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        target = sqlite3.connect(beside, isolation_level=None)
+        try:
+            connection.backup(target)
+            # Alone and without a journal beside it, so that it can be moved as one file.
+            target.execute("PRAGMA journal_mode = DELETE")
+            target.execute("PRAGMA journal_mode = WAL")
+        finally:
+            target.close()
+        with explaining(path):
+            _sync_file(beside)
+            if not _link(beside, path):
+                raise BadInputError(f"{path} is there already: name another file")
+            _sync_folder(path.parent)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    finally:
+        with explaining(path):
+            for end in ("", "-wal", "-shm"):
+                beside.with_name(beside.name + end).unlink(missing_ok=True)
+
+
+def explained(path: Path, error: sqlite3.Error | OSError) -> UnavailableError:
     """What an error of SQLite means to the operator, in one line."""
-    code = _code(error)
+    if isinstance(error, sqlite3.Error):
+        code, reason = _code(error), str(error)
+    else:
+        code = _SYSTEM.get(error.errno or 0, sqlite3.SQLITE_CANTOPEN)
+        reason = error.strerror or str(error)
     if code in _BUSY:
-        text = "is locked by another process: wait for it, or find it with fuser and stop it"
-    elif code == sqlite3.SQLITE_FULL or _is_full(path):
+        return locked(path)
+    if code == sqlite3.SQLITE_FULL or _is_full(path):
         text = "cannot be written, its disk is full: free some space and run again"
     elif code == sqlite3.SQLITE_READONLY or _is_read_only(path):
         text = "cannot be written, its disk or file is read-only: make it writable and run again"
     elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        text = f"is damaged ({error}): restore it from a backup"
+        text = f"is damaged ({reason}): restore it from a backup"
     elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        text = f"cannot be opened ({error}): check its path and permissions"
+        text = f"cannot be opened ({reason}): check its path and permissions"
     else:
-        text = f"cannot be used ({error}): check its disk"
+        text = f"cannot be used ({reason}): check its disk"
     return UnavailableError(f"store {path} {text}")
 
 
@@ -188,11 +262,8 @@ def _make(path: Path) -> None:
         finally:
             connection.close()
         beside.chmod(0o600)
-        try:
-            path.hardlink_to(beside)
-        except FileExistsError:
-            return
-        _sync_folder(path.parent)
+        if _link(beside, path):
+            _sync_folder(path.parent)
     finally:
         for leftover in (
             beside,
@@ -201,8 +272,25 @@ def _make(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _link(beside: Path, path: Path) -> bool:
+    """Give a file its name; False where another one has it."""
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync_file(path: Path) -> None:
+    _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

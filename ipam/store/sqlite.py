@@ -5,12 +5,14 @@ The file is made by the first write. Until then, and for those who only read, no
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ipam.errors import UnavailableError
 from ipam.store import database
 from ipam.store.port import (
     Changes,
@@ -24,6 +26,7 @@ from ipam.store.port import (
     TxnResult,
     check_txn,
 )
+from ipam.store.turnstile import Turnstile
 
 KEPT_REVISIONS = 10_000
 """How many revisions back a watch can start; older changes are forgotten."""
@@ -60,6 +63,8 @@ class SqliteStore:
         self._clock = clock
         self._boot = boot()
         self._connection: sqlite3.Connection | None = None
+        self._file: int | None = None
+        self._turnstile = Turnstile(path.with_name(path.name + ".lock"))
 
     @property
     def location(self) -> str:
@@ -138,9 +143,19 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file."""
+        self._turnstile.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def backup(self, path: Path) -> None:
+        """Copy the store, as it is at one moment, into a file that is not there yet.
+
+        Others go on reading and writing. Raises UnavailableError where it cannot be written, and
+        BadInputError where there is no store, or a file already.
+        """
+        with self._reading() as connection:
+            database.copy(connection, self._path, path)
 
     def changes(self, prefix: str, after_revision: int) -> Changes:
         """What a watch asks for: whatever has changed by now."""
@@ -153,9 +168,27 @@ class SqliteStore:
             self._expire(connection)
             return _changes(connection, prefix, after_revision)
 
+    def stamp(self) -> tuple[int, float] | None:
+        """What stays the same as long as nobody else writes to the file, and when a lease ends.
+
+        It costs a fraction of a look for changes. None: the file cannot be watched like this.
+        """
+        if self._connection is None:
+            return None
+        try:
+            self._check_same_file()
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            row = self._connection.execute("SELECT min(deadline) FROM leases").fetchone()
+        except sqlite3.Error as error:
+            if database.is_busy(error):
+                return None
+            raise database.explained(self._path, error) from error
+        return int(version), math.inf if row[0] is None else row[0] - self._clock()
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """One moment of the store to read from; None if there is no file yet."""
+        self._check_same_file()
         connection = self._connection
         if connection is None:
             reading = database.open_for_reading(self._path, self._patience)
@@ -164,7 +197,7 @@ class SqliteStore:
                 return
             connection = reading.connection
             if reading.lasting:
-                self._connection = connection
+                self._keep(connection)
         try:
             with self._transaction(connection, "BEGIN"):
                 yield connection
@@ -174,10 +207,31 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        self._check_same_file()
         if self._connection is None:
-            self._connection = database.open_for_writing(self._path, self._patience)
-        with self._transaction(self._connection, "BEGIN IMMEDIATE"):
+            self._keep(database.open_for_writing(self._path, self._patience))
+        assert self._connection is not None  # noqa: S101 - it was opened above
+        with self._turn(), self._transaction(self._connection, "BEGIN IMMEDIATE"):
             yield self._connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with database.explaining(self._path), self._turnstile.passed(self._patience) as is_ours:
+            if not is_ours:
+                raise database.locked(self._path)
+            yield
+
+    def _keep(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._file = database.file_number(self._path)
+
+    def _check_same_file(self) -> None:
+        """Whoever goes on with a file that was replaced writes what nobody reads."""
+        if self._connection is not None and database.file_number(self._path) != self._file:
+            raise UnavailableError(
+                f"store {self._path} was removed or replaced while it was in use: run again, and "
+                "stop everything that uses a store before you put another in its place"
+            )
 
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection, begin: str) -> Iterator[None]:
@@ -228,12 +282,21 @@ class SqliteWatch:
         """Wait for changes."""
         deadline = time.monotonic() + timeout
         while True:
+            stamp = self._store.stamp()
             found = self._store.changes(self._prefix, self._revision)
-            left = deadline - time.monotonic()
-            if found.events or found.compacted or left <= 0:
-                self._revision = found.revision
+            self._revision = found.revision
+            if found.events or found.compacted or not self._changed(stamp, deadline):
                 return found
-            time.sleep(min(_POLL, left))
+
+    def _changed(self, stamp: tuple[int, float] | None, deadline: float) -> bool:
+        """Wait until a look may find something; False when the time is over."""
+        lapses = time.monotonic() + (stamp[1] if stamp is not None else 0)
+        while time.monotonic() < deadline:
+            time.sleep(max(0, min(_POLL, deadline - time.monotonic())))
+            now = self._store.stamp()
+            if stamp is None or now is None or now[0] != stamp[0] or time.monotonic() >= lapses:
+                return True
+        return False
 
     def close(self) -> None:
         """Nothing is held."""
