@@ -37,7 +37,7 @@ from vpcrouter.model import (
     TablePlan,
 )
 from vpcrouter.ownership import ROUTES, RouteRecord, Stage, decode_routes, encode_route, route_key
-from vpcrouter.service import Finished, Progress, Router
+from vpcrouter.service import Finished, Progress, Router, alone
 from vpcrouter.service.router import Confirm
 from vpcrouter.transition import transition
 
@@ -144,9 +144,8 @@ class Arena:
 
     def router(self) -> Router:
         """A service as it starts anew."""
-        return Router(
-            SimulatedFabric(self.vpc, self), FlakyStore(self.store, self.crash), self.clock
-        )
+        store = FlakyStore(self.store, self.crash)
+        return Router(SimulatedFabric(self.vpc, self), store, alone(self.clock))
 
     def observe(self) -> tuple[RouteTable, ...]:
         """The tables as a read shows them, with what the store says is ours."""

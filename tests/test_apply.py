@@ -119,7 +119,8 @@ def test_calls_that_never_arrived_are_repeated(arena: Arena, nth: int) -> None:
             fault(table, step)
 
     arena.refuse = refuse
-    arena.run()
+    with suppress(FabricUnavailableError):  # where faults meet one step again and again
+        arena.run()
     arena.refuse = nothing
     assert arena.run().is_settled
     arena.check_settled()

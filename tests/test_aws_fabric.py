@@ -266,21 +266,6 @@ def test_deciding_whose_a_row_is_asks_once_for_many_changes(aws: Served) -> None
     assert aws.disturbed.count("ReplaceRoute") == 20
 
 
-def test_calls_are_held_back_before_the_account_is_throttled(aws: Served) -> None:
-    fabric = aws.fabric()
-    sent = 0
-    while aws.clock.now() < 25:
-        try:
-            with pytest.raises(OutdatedError):
-                fabric.apply("rtb-a", replace(REPLACE))
-            sent += 1
-        except ThrottledError as error:
-            assert error.after < 1  # noqa: PT017 - and go on
-            aws.clock.sleep(error.after)
-    allowed = 50 + 5 * aws.clock.now()
-    assert allowed / 1.2 < sent < allowed
-
-
 def test_what_other_tools_use_up_is_throttling_too(aws: Served) -> None:
     aws.disturbed.errors_before["CreateRoute"] = [Ec2Error("RequestLimitExceeded", "slow down")]
     with pytest.raises(ThrottledError, match="slow down"):

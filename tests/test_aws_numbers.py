@@ -13,7 +13,15 @@ from tests.vpcs import vpc_document, write_document
 from vpcrouter.cluster import Cluster
 from vpcrouter.fabric.aws.fabric import AwsFabric
 from vpcrouter.planner import plan
-from vpcrouter.service import Checks, Finished, Router, switched_off, wanted
+from vpcrouter.service import (
+    Finished,
+    InlineWorkers,
+    Means,
+    Router,
+    SharedPace,
+    switched_off,
+    wanted,
+)
 
 OPENB = """\
 version: 1
@@ -37,9 +45,11 @@ def test_the_first_plan_of_a_cluster_takes_hardly_longer_than_the_account_allows
         cluster = Cluster.open(path)
         view = cluster.joined()
         switches = wanted(view.snapshot, view.observation.interfaces, switched_off(cluster.store))
-        assert len(list(Checks(fabric, cluster.store, aws.clock).run(switches))) == len(switches)
+        means = Means(InlineWorkers(aws.clock), SharedPace(cluster.store, aws.clock.now), aws.clock)
+        router = Router(fabric, cluster.store, means)
+        router.checks.run(switches, means.workers, aws.clock)
+        assert router.checks.done == list(switches)
         before, started = Counter(aws.disturbed.calls), aws.clock.now()
-        router = Router(fabric, cluster.store, aws.clock)
         run = router.run(
             view.snapshot, lambda s: plan(s, 0.05), cluster.route_tables, lambda _: True
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.port import InstanceState
 from vpcrouter.fabric.served.server import LostError
 from vpcrouter.ownership import CHECKS
-from vpcrouter.service import Checks, NotSwitched, Switch, switched_off, wanted
+from vpcrouter.service import Checks, NotSwitched, Switch, alone, switched_off, wanted
 
 OFF = [Switch("eni-a0", on=False), Switch("eni-a1", on=False)]
 ACTION = "ModifyNetworkInterfaceAttribute"
@@ -42,8 +42,15 @@ def checked(aws: Served) -> set[str]:
     return {i.id for i in aws.account.vpc.describe().interfaces if i.source_dest_check}
 
 
-def checks(aws: Served, store: MemoryStore) -> Checks:
-    return Checks(aws.fabric(), store, aws.clock)
+def switch(
+    aws: Served, store: MemoryStore, switches: Sequence[Switch]
+) -> list[Switch | NotSwitched]:
+    """What comes of switching these."""
+    means = alone(aws.clock)
+    checks = Checks(aws.fabric(), store, means.pace)
+    checks.run(switches, means.workers, aws.clock)
+    assert not checks.pending
+    return checks.done
 
 
 def test_it_is_wanted_off_with_blocks_and_on_again_without(tmp_path: Path) -> None:
@@ -62,11 +69,11 @@ def test_what_was_switched_off_here_is_remembered_until_it_is_on(
     aws: Served, store: MemoryStore
 ) -> None:
     everything = checked(aws)
-    assert list(checks(aws, store).run(OFF)) == OFF
+    assert switch(aws, store, OFF) == OFF
     assert checked(aws) == everything - {"eni-a0", "eni-a1"}
     assert switched_off(store) == {"eni-a0", "eni-a1"}
     on = [Switch("eni-a0", on=True)]
-    assert list(checks(aws, store).run(on)) == on
+    assert switch(aws, store, on) == on
     assert checked(aws) == everything - {"eni-a1"}
     assert switched_off(store) == {"eni-a1"}
 
@@ -74,15 +81,15 @@ def test_what_was_switched_off_here_is_remembered_until_it_is_on(
 def test_it_is_recorded_before_the_call(aws: Served, store: MemoryStore) -> None:
     aws.disturbed.always[ACTION] = Ec2Error("Unavailable", "down")
     with pytest.raises(UnavailableError):
-        list(checks(aws, store).run(OFF))
-    assert switched_off(store) == {"eni-a0", "eni-a1"}
+        switch(aws, store, OFF)
+    assert switched_off(store) == {"eni-a0"}
 
 
 def test_one_interface_that_cannot_be_switched_does_not_stop_the_others(
     aws: Served, store: MemoryStore
 ) -> None:
     gone = Switch("eni-gone", on=False)
-    first, *rest = checks(aws, store).run([gone, *OFF])
+    first, *rest = switch(aws, store, [gone, *OFF])
     assert isinstance(first, NotSwitched)
     assert (first.switch, first.code) == (gone, "InvalidNetworkInterfaceID.NotFound")
     assert rest == OFF
@@ -92,7 +99,7 @@ def test_one_interface_that_cannot_be_switched_does_not_stop_the_others(
 def test_throttling_and_lost_answers_are_waited_out(aws: Served, store: MemoryStore) -> None:
     aws.disturbed.errors_before[ACTION] = [Ec2Error("RequestLimitExceeded", "slow"), LostError()]
     aws.disturbed.errors_after[ACTION] = [LostError()]
-    assert list(checks(aws, store).run(OFF)) == OFF
+    assert switch(aws, store, OFF) == OFF
     assert aws.disturbed.count(ACTION) == 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,8 @@ def _owners(view: View) -> set[tuple[str, str]]:
 
 
 def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> ExitCode:
-    from vpcrouter.service import Checks, Router
+    from vpcrouter.reconcile import means_of
+    from vpcrouter.service import Router
 
     view = cluster.joined()
     run = _Run(view.snapshot, Plan(()))
@@ -128,12 +130,12 @@ def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> Exit
     def confirmed(removals: Sequence[Removal]) -> bool:
         return yes or agreed(f"{few(map(str, removals))}. Is that meant?")
 
-    checks = Checks(cluster.fabric, cluster.store, cluster.clock)
-    router = Router(cluster.fabric, cluster.store, cluster.clock)
-    with progress_bar() as bar:
+    means = means_of(cluster)
+    router = Router(cluster.fabric, cluster.store, means)
+    with closing(means.workers), progress_bar() as bar:
         # Before the tables: nothing is sent to a node that may not take it.
-        for switched in checks.run(_switches(cluster, view)):
-            run.switched.append(switched)
+        router.checks.run(_switches(cluster, view), means.workers, means.clock)
+        run.switched += router.checks.done
         for event in router.run(view.snapshot, planned, cluster.route_tables, confirmed):
             run.follow(event, bar)
     write(output.text(run.document()) if output.is_document else run.report())

@@ -2,20 +2,30 @@
 
 from vpcrouter.service.checks import Checks, NotSwitched, Switch, switched_off, wanted
 from vpcrouter.service.guard import removals
+from vpcrouter.service.pace import LocalPace, Pace, SharedPace
 from vpcrouter.service.progress import Failed, Finished, Made, Planned, Progress, Removal
-from vpcrouter.service.router import Router
+from vpcrouter.service.router import Means, Router, alone
+from vpcrouter.service.workers import InlineWorkers, ThreadWorkers, Workers
 
 __all__ = [
     "Checks",
     "Failed",
     "Finished",
+    "InlineWorkers",
+    "LocalPace",
     "Made",
+    "Means",
     "NotSwitched",
+    "Pace",
     "Planned",
     "Progress",
     "Removal",
     "Router",
+    "SharedPace",
     "Switch",
+    "ThreadWorkers",
+    "Workers",
+    "alone",
     "removals",
     "switched_off",
     "wanted",

@@ -7,23 +7,29 @@ before the call, one key for each interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from ipam.store.port import Delete, Operation, Put, Store
+from ipam.store.port import Delete, Put, Store
+from vpcrouter.fabric.codes import Call
 from vpcrouter.fabric.port import (
     Clock,
     Fabric,
-    FabricError,
     FabricUnavailableError,
     NetworkInterface,
+    UnknownOutcomeError,
 )
 from vpcrouter.model import Snapshot
 from vpcrouter.ownership import CHECKS
-from vpcrouter.service.calls import Caller
+from vpcrouter.service.pace import Pace
+from vpcrouter.service.requests import Lane, Outcome
+from vpcrouter.service.sending import Calling, repeated
+from vpcrouter.service.turns import Turns
+from vpcrouter.service.workers import Workers
 
-_BATCH = 100
 _SWITCHED_OFF = b'{"version":1}'
+_LANE = "checks"
 _REMEDIES = {
     "UnauthorizedOperation": "allow ec2:ModifyNetworkInterfaceAttribute on it",
     "InvalidNetworkInterfaceID.NotFound": "the node is going: run apply again once it is gone",
@@ -75,44 +81,61 @@ def wanted(
     return (*(Switch(name, on=False) for name in off), *(Switch(name, on=True) for name in on))
 
 
-class Checks:
-    """Switches checks. ``clock`` is the time on which to wait for the fabric."""
+def hops_first(switches: Iterable[Switch], hops: Iterable[str]) -> tuple[Switch, ...]:
+    """The same with those first that are about to be next hops: entries wait for them."""
+    first = set(hops)
+    return tuple(sorted(switches, key=lambda switch: switch.interface not in first))
 
-    def __init__(self, fabric: Fabric, store: Store, clock: Clock) -> None:
+
+class Checks:
+    """Switches checks, a call at a time, beside whatever else goes on.
+
+    ``pending`` are the interfaces whose check is still to be switched off: nothing is sent to them
+    until it is, or cannot be. ``done`` is what has come of it so far.
+    """
+
+    def __init__(self, fabric: Fabric, store: Store, pace: Pace) -> None:
         self._fabric = fabric
         self._store = store
-        self._caller = Caller(fabric, clock)
+        self._pace = pace
+        self.pending: set[str] = set()
+        self.done: list[Switch | NotSwitched] = []
 
-    def run(self, switches: Sequence[Switch]) -> Iterator[Switch | NotSwitched]:
-        """Switch one after another; each is reported, also where it was refused.
+    def lane(self, switches: Sequence[Switch]) -> Lane:
+        """Switch one after another; raises UnavailableError where fabric or store are gone."""
+        self.pending.clear()
+        self.pending.update(switch.interface for switch in switches if not switch.on)
+        return self._switch_all(switches)
 
-        Raises UnavailableError where neither fabric nor store can be reached.
-        """
-        for start in range(0, len(switches), _BATCH):
-            batch = switches[start : start + _BATCH]
-            self._write([Put(CHECKS + s.interface, _SWITCHED_OFF) for s in batch if not s.on])
-            done: list[Switch] = []
-            refused: list[Switch] = []
-            for switch in batch:
-                try:
-                    self._make(switch)
-                except FabricUnavailableError:
-                    raise
-                except FabricError as error:
-                    refused.append(switch)
-                    remedy = _REMEDIES.get(error.code, "run apply again")
-                    yield NotSwitched(switch, error.code, str(error), remedy)
-                else:
-                    done.append(switch)
-                    yield switch
-            forgotten = [s for s in done if s.on] + [s for s in refused if not s.on]
-            self._write([Delete(CHECKS + s.interface) for s in forgotten])
+    def run(self, switches: Sequence[Switch], workers: Workers, clock: Clock) -> None:
+        """Do this, and nothing beside it."""
+        turns = Turns(workers, self._pace, clock)
+        for _ in turns.run({_LANE: self.lane(switches)}, lambda: False):
+            pass
 
-    def _make(self, switch: Switch) -> None:
-        self._caller.repeat(
-            lambda: self._fabric.set_source_dest_check(switch.interface, on=switch.on)
-        )
+    def _switch_all(self, switches: Sequence[Switch]) -> Lane:
+        for switch in switches:
+            error = yield from repeated(self._pace, self._calling(switch))
+            if isinstance(error, FabricUnavailableError):
+                raise error
+            unknown = isinstance(error, UnknownOutcomeError)
+            if (error is None) == switch.on and not unknown:
+                self._store.txn([], [Delete(CHECKS + switch.interface)])
+            self._note(switch, error)
 
-    def _write(self, operations: Sequence[Operation]) -> None:
-        if operations:
-            self._store.txn([], operations)
+    def _calling(self, switch: Switch) -> Calling:
+        make = partial(self._fabric.set_source_dest_check, switch.interface, on=switch.on)
+        begin = partial(self._begin, switch)
+        return Calling(Call.MODIFY_INTERFACE, make, begin, urgent=False, defers=False)
+
+    def _begin(self, switch: Switch) -> None:
+        if not switch.on:
+            self._store.txn([], [Put(CHECKS + switch.interface, _SWITCHED_OFF)])
+
+    def _note(self, switch: Switch, error: Outcome) -> None:
+        self.pending.discard(switch.interface)
+        if error is None:
+            self.done.append(switch)
+            return
+        remedy = _REMEDIES.get(error.code, "run apply again")
+        self.done.append(NotSwitched(switch, error.code, str(error), remedy))

@@ -1,16 +1,24 @@
-"""One pass over the tables: every planned step checked, recorded, sent, and recorded again."""
+"""One pass over the tables: every planned step checked, recorded, sent, and recorded again.
+
+Each table is a lane of its own. What goes wrong with an entry is kept to it, and to those that
+share addresses with it: what they would do to those is not known then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
 from ipam.errors import UnavailableError
-from ipam.prefix import Family
+from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.port import (
+    Clock,
     FabricError,
     FabricUnavailableError,
     FullError,
     OutdatedError,
+    RetryLaterError,
     TableGoneError,
     ThrottledError,
     UnknownOutcomeError,
@@ -18,148 +26,222 @@ from vpcrouter.fabric.port import (
 from vpcrouter.model import Action, RouteTable, Snapshot, Step, TablePlan
 from vpcrouter.ownership import RouteRecord, Stage
 from vpcrouter.reachability import Ground, TableState, check_step, contradiction
-from vpcrouter.service.calls import Caller
 from vpcrouter.service.intents import Intents
-from vpcrouter.service.memory import Memory
 from vpcrouter.service.progress import Failed, Made, Progress
+from vpcrouter.service.requests import Asking, Lane, Outcome, Pause
+from vpcrouter.service.sending import ATTEMPTS, Sender, seconds_to_wait
 
 _LEFT_OVER = "left over from an interrupted change"
-_ENDS_TABLE = (OutdatedError, TableGoneError, UnknownOutcomeError)
+_DOUBTFUL = (OutdatedError, UnknownOutcomeError)
+_BEHIND_OTHERS_SECONDS = 0.25
+
+
+class Pending(Protocol):
+    """The interfaces to which nothing may be sent yet."""
+
+    def __contains__(self, interface: object, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a pass works with; ``pending`` are interfaces whose check is still on."""
+
+    sender: Sender
+    intents: Intents
+    clock: Clock
+    pending: Pending
 
 
 class Pass:
     """The steps of one plan. ``is_outdated``: some table was not as it was read."""
 
     def __init__(
-        self, caller: Caller, intents: Intents, memory: Memory, snapshot: Snapshot
+        self, tools: Tools, snapshot: Snapshot, report: Callable[[Progress], None]
     ) -> None:
-        self._caller = caller
-        self._intents = intents
-        self._memory = memory
-        self._snapshot = snapshot
-        self._ground = Ground.physical(snapshot)
+        self.tools = tools
+        self.ground = Ground.physical(snapshot)
+        self.has_nodes = bool(snapshot.nodes)
         self.made = 0
         self.failed: list[Failed] = []
         self.is_outdated = False
+        self._report = report
 
-    def change(self, table: RouteTable, read: RouteTable, planned: TablePlan) -> Iterator[Progress]:
+    def lane(self, table: RouteTable, read: RouteTable, planned: TablePlan) -> Lane:
         """Make the steps of one table, then put its records in order.
 
         ``table`` is what it holds as far as known, ``read`` what the last read showed.
         """
-        state = TableState(table.entries, table.foreign)
-        full: set[Family] = set()
-        for step in planned.steps:
-            failure = self._problem(table, state, step, full)
-            if failure is None:
-                try:
-                    self._send(table.id, step)
-                except FabricError as error:
-                    failure = _failed(table.id, step, error)
-                    if isinstance(error, _ENDS_TABLE):
-                        self.is_outdated |= not isinstance(error, TableGoneError)
-                        yield self._note(failure)
-                        return
-                    if isinstance(error, FullError):
-                        full.add(step.destination.family)
-            if failure is None:
-                state.apply(step)
-                yield self._count(table.id, step)
-            else:
-                yield self._note(failure)
-        yield from self._tidy(state, table, read, planned)
+        return _TableLane(self, table, read, planned).run()
 
-    def _problem(
-        self, table: RouteTable, state: TableState, step: Step, full: set[Family]
-    ) -> Failed | None:
+    def count(self, table: str, step: Step) -> None:
+        """A step has been made."""
+        self.made += 1
+        self._report(Made(table, step, self.made))
+
+    def note(self, failure: Failed) -> None:
+        """Something was not done."""
+        self.failed.append(failure)
+        self._report(failure)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A step to be made, not before a time; so many attempts were refused for now."""
+
+    step: Step
+    ready: float = 0.0
+    attempts: int = 0
+
+
+class _TableLane:
+    """One table on its way."""
+
+    def __init__(
+        self, whole: Pass, table: RouteTable, read: RouteTable, planned: TablePlan
+    ) -> None:
+        self._whole = whole
+        self._tools = whole.tools
+        self._table = table
+        self._read = read
+        self._wanted = {entry.destination for entry in planned.entries}
+        self._jobs = [_Job(step) for step in planned.steps]
+        self._state = TableState(table.entries, table.foreign)
+        self._full: set[Family] = set()
+        self._doubtful: list[Prefix] = []
+        self._is_gone = False
+
+    def run(self) -> Lane:
+        while self._jobs:
+            before = len(self._jobs)
+            waits: list[float] = []
+            for job in list(self._jobs):
+                wait = self._wait(job, behind=bool(waits))
+                if wait > 0:
+                    waits.append(wait)
+                    continue
+                self._jobs.remove(job)
+                yield from self._do(job)
+                if self._is_gone:  # which that has found out
+                    return
+            if waits and len(self._jobs) == before:
+                yield Pause(min(waits))
+        yield from self._tidy()
+
+    def _wait(self, job: _Job, *, behind: bool) -> float:
+        """How long a step has to wait for itself, its next hop, or one that comes before it."""
+        if job.step.interface in self._tools.pending:
+            return _BEHIND_OTHERS_SECONDS
+        later = job.ready - self._tools.clock.now()
+        if later > 0:
+            return later
+        return _BEHIND_OTHERS_SECONDS if behind and self._problem(job.step) is not None else 0.0
+
+    def _do(self, job: _Job) -> Lane:
+        step = job.step
+        if self._is_doubtful(step.destination):
+            return
+        failure = self._problem(step)
+        if failure is not None:
+            self._whole.note(failure)
+            return
+        error = yield from self._send(step)
+        if error is None:
+            self._state.apply(step)
+            self._whole.count(self._table.id, step)
+        elif isinstance(error, RetryLaterError) and job.attempts + 1 < ATTEMPTS:
+            job.attempts += 1
+            job.ready = self._tools.clock.now() + seconds_to_wait(error, job.attempts)
+            self._jobs.append(job)
+        else:
+            self._fail(step, error)
+
+    def _send(self, step: Step) -> Asking[Outcome]:
+        """Make a step. Raises UnavailableError where no other call would be answered either."""
+        urgent = step.action is Action.REPLACE and self._whole.ground.is_dead(
+            step.previous_interface
+        )
+        error = yield from self._tools.sender.send(self._table.id, step, urgent=urgent)
+        if isinstance(error, FabricUnavailableError):
+            raise error
+        if isinstance(error, ThrottledError):
+            raise UnavailableError(
+                f"{error}: other tools use up the account's calls: run apply again later"
+            ) from error
+        return error
+
+    def _fail(self, step: Step, error: FabricError) -> None:
+        self._whole.note(failed(self._table.id, step, error))
+        if isinstance(error, TableGoneError):
+            self._is_gone = True
+        elif isinstance(error, _DOUBTFUL):
+            self._whole.is_outdated = True
+            self._doubtful.append(step.destination)
+        elif isinstance(error, FullError):
+            self._full.add(step.destination.family)
+
+    def _problem(self, step: Step) -> Failed | None:
         """Why a step must not be sent as things are by now."""
-        if step.action is Action.CREATE and step.destination.family in full:
+        table = self._table
+        if step.action is Action.CREATE and step.destination.family in self._full:
             text = "not created: the table is full"
             return Failed(table.id, step.destination, "", text, "raise its quota")
-        problem = contradiction(state, table.limit, step)
+        problem = contradiction(self._state, table.limit, step)
         if problem is None:
-            fall = check_step(self._ground, state, step)
+            fall = check_step(self._whole.ground, self._state, step)
             problem = None if fall is None else str(fall)
         if problem is None:
             return None
         remedy = "see to what failed before it, then run apply again"
         return Failed(table.id, step.destination, "", f"{step.action} not sent: {problem}", remedy)
 
-    def _send(self, table: str, step: Step) -> None:
-        """Record, send, record. Raises FabricError, of the kinds that concern this table only."""
-        before = self._intents.get(table, step.destination)
-        self._intents.intend(table, step)
-        try:
-            self._caller.make(table, step, before)
-        except UnknownOutcomeError:
-            raise
-        except FabricError as error:
-            self._intents.restore(table, step.destination, before)
-            if isinstance(error, FabricUnavailableError):
-                raise
-            if isinstance(error, ThrottledError):
-                raise UnavailableError(
-                    f"{error}: other tools use up the account's calls: run apply again later"
-                ) from error
-            if isinstance(error, OutdatedError):
-                self._memory.forget(table, step.destination)
-            raise
-        self._memory.note(table, step.destination, step.interface)
-        self._intents.done(table, step)
+    def _is_doubtful(self, destination: Prefix) -> bool:
+        """Whether it shares addresses with an entry of which nobody knows where it leads."""
+        return any(destination.overlaps(prefix) for prefix in self._doubtful)
 
     # Records that no step of this plan has brought up to date.
 
-    def _tidy(
-        self, state: TableState, table: RouteTable, read: RouteTable, planned: TablePlan
-    ) -> Iterator[Progress]:
+    def _tidy(self) -> Lane:
         """Bring the records of interrupted changes up to date."""
-        seen = {entry.destination for entry in read.entries}
-        wanted = {entry.destination for entry in planned.entries}
-        for record in list(self._intents.records.values()):
-            if record.table != table.id:
-                continue
-            now = state.interface(record.destination)
+        seen = {entry.destination for entry in self._read.entries}
+        for record in self._records():
+            now = self._state.interface(record.destination)
             if now is not None:
                 if record.stage is Stage.INTENT:
-                    self._intents.settle(table.id, record.destination, now)
+                    self._tools.intents.settle(self._table.id, record.destination, now)
             elif record.interface is None:
                 if record.destination not in seen:
-                    self._intents.forget(table.id, record.destination)
-            elif record.destination in table.foreign:
-                self._intents.forget(table.id, record.destination)
-            elif record.destination not in wanted and self._snapshot.nodes:
-                yield from self._remove(table, state, record)
+                    self._tools.intents.forget(self._table.id, record.destination)
+            elif record.destination in self._table.foreign:
+                self._tools.intents.forget(self._table.id, record.destination)
+            elif record.destination not in self._wanted and self._whole.has_nodes:
+                yield from self._remove(record)
 
-    def _remove(
-        self, table: RouteTable, state: TableState, record: RouteRecord
-    ) -> Iterator[Progress]:
+    def _records(self) -> Iterable[RouteRecord]:
+        return [
+            record
+            for record in self._tools.intents.records.values()
+            if record.table == self._table.id and not self._is_doubtful(record.destination)
+        ]
+
+    def _remove(self, record: RouteRecord) -> Lane:
         """Delete an entry that was ours and does not show: a read may not show it yet."""
         for interface in dict.fromkeys((record.interface, record.previous)):
             if interface is None:
                 continue
             step = Step(Action.DELETE, record.destination, None, interface, _LEFT_OVER)
-            assumed = TableState(state.entries(), table.foreign)
+            assumed = TableState(self._state.entries(), self._table.foreign)
             assumed.apply(Step(Action.CREATE, record.destination, interface, None, _LEFT_OVER))
-            if check_step(self._ground, assumed, step) is not None:
+            if check_step(self._whole.ground, assumed, step) is not None:
                 return
-            try:
-                self._send(record.table, step)
-            except OutdatedError:
+            error = yield from self._send(step)
+            if isinstance(error, OutdatedError):
                 continue
-            except FabricError as error:
-                yield self._note(_failed(record.table, step, error))
-                return
-            yield self._count(record.table, step)
+            if error is None:
+                self._whole.count(record.table, step)
+            else:
+                self._whole.note(failed(record.table, step, error))
             return
-        self._intents.forget(record.table, record.destination)
-
-    def _count(self, table: str, step: Step) -> Made:
-        self.made += 1
-        return Made(table, step, self.made)
-
-    def _note(self, failure: Failed) -> Failed:
-        self.failed.append(failure)
-        return failure
+        self._tools.intents.forget(record.table, record.destination)
 
 
 _REMEDIES = {
@@ -172,7 +254,8 @@ _REMEDIES = {
 }
 
 
-def _failed(table: str, step: Step, error: FabricError) -> Failed:
+def failed(table: str, step: Step, error: FabricError) -> Failed:
+    """What became of a step that was sent in vain."""
     remedy = _REMEDIES.get(error.code, "run apply again; if it stays, look at the table")
     destination = None if isinstance(error, TableGoneError) else step.destination
     problem = str(error).removeprefix(f"{table} {step.destination}: ")

@@ -1,8 +1,7 @@
 """The fabric over EC2: reads by discovery, changes one row at a time, and only ours to change.
 
 A call whose answer is lost is looked up: what shows has happened; what does not show proves
-nothing, since reads lag, and is reported as unknown. Calls are held back below the account's rate,
-which other tools need as well.
+nothing, since reads lag, and is reported as unknown.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from vpcrouter.fabric.aws.clients import (
 from vpcrouter.fabric.aws.discovery import Discovery
 from vpcrouter.fabric.aws.quota import Quota
 from vpcrouter.fabric.aws.rows import Rows
-from vpcrouter.fabric.bucket import TokenBucket
-from vpcrouter.fabric.codes import Call, Code, Ec2Error, fabric_error
+from vpcrouter.fabric.codes import Call, Ec2Error, fabric_error
 from vpcrouter.fabric.guard import is_done
 from vpcrouter.fabric.port import (
     Clock,
@@ -30,27 +28,21 @@ from vpcrouter.fabric.port import (
     Observation,
     OutdatedError,
     Table,
-    ThrottledError,
     UnknownOutcomeError,
 )
 from vpcrouter.model import Action, Step
-
-# The account has 50 at once and 5 a second for each call.
-_BUCKET = 45
-_REFILL = 4.6
 
 _CALLS = {Action.CREATE: Call.CREATE, Action.REPLACE: Call.REPLACE, Action.DELETE: Call.DELETE}
 _CIDR = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6CidrBlock"}
 
 
 class AwsFabric:
-    """One VPC of one region. Not for several threads."""
+    """One VPC of one region. Several threads may make changes, each in tables of its own."""
 
     def __init__(self, clients: Clients, vpc: str, quota: int | None, clock: Clock) -> None:
         self._clients = clients
         self._clock = clock
         self._rows = Rows(clock)
-        self._buckets = {call: TokenBucket(_BUCKET, _REFILL, clock.now()) for call in Call}
         self.discovery = Discovery(clients, vpc, quota, clock)
 
     def read(self) -> Observation:
@@ -125,10 +117,6 @@ class AwsFabric:
 
     def _send(self, call: Call, place: str, send: Callable[[], object]) -> None:
         """Send one call that changes something. Raises a FabricError."""
-        wait = self._buckets[call].take(self._clock.now())
-        if wait > 0:
-            text = f"{place}: {call} held back: the account takes a few a second"
-            raise ThrottledError(Code.REQUEST_LIMIT, text, wait)
         try:
             with translated():
                 send()

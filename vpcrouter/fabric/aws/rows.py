@@ -6,6 +6,7 @@ here, the change stands; where it shows a third thing, somebody else has changed
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from ipam.prefix import Prefix
@@ -34,12 +35,13 @@ class _Look:
 
 
 class Rows:
-    """The rows that were made by calls, by table and destination."""
+    """The rows that were made by calls, by table and destination; for several threads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._looks: dict[str, _Look] = {}
         self._changes: dict[tuple[str, Prefix], _Change] = {}
+        self._lock = threading.Lock()
 
     def look(self, table: Table) -> None:
         """Take note of a table as it was read just now."""
@@ -48,7 +50,8 @@ class Rows:
             for row in table.rows
             if isinstance(row.destination, Prefix) and row.origin is not Origin.PROPAGATED
         }
-        self._looks[table.id] = _Look(rows, self._clock.now())
+        with self._lock:
+            self._looks[table.id] = _Look(rows, self._clock.now())
 
     def is_fresh(self, table: str) -> bool:
         """Whether the last look at a table is good enough."""
@@ -57,19 +60,25 @@ class Rows:
 
     def forget(self, table: str) -> None:
         """A table is not as was thought: look again before the next change."""
-        self._looks.pop(table, None)
+        with self._lock:
+            self._looks.pop(table, None)
 
     def note(self, table: str, destination: Prefix, before: str | None, after: str | None) -> None:
         """A row led to ``before`` (None: was not there) and leads to ``after`` from now on."""
         now = self._clock.now()
         earlier = {before}
-        last = self._changes.get((table, destination))
-        if last is not None and now - last.at <= LAG_SECONDS:
-            earlier |= {last.interface, *last.before}
-        self._changes[table, destination] = _Change(frozenset(earlier), after, now)
+        with self._lock:
+            last = self._changes.get((table, destination))
+            if last is not None and now - last.at <= LAG_SECONDS:
+                earlier |= {last.interface, *last.before}
+            self._changes[table, destination] = _Change(frozenset(earlier), after, now)
 
     def get(self, table: str, destination: Prefix) -> Row | None:
         """The row as far as known; None where none is known of."""
+        with self._lock:
+            return self._get(table, destination)
+
+    def _get(self, table: str, destination: Prefix) -> Row | None:
         look = self._looks.get(table)
         seen = look.rows.get(destination) if look else None
         change = self._changes.get((table, destination))
