@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import click
+
 from ipam.prefix import Prefix, merge
 from vpcrouter.cli.details import Details
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.filters import check_node, check_subnet, is_listed, wants
 from vpcrouter.cli.formats import Output
+from vpcrouter.cli.lazy import ListingGroup
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import listing, number, percent, write
-from vpcrouter.cli.source import look
+from vpcrouter.cli.source import Look, known_state, look
+from vpcrouter.cli.space import Chosen, show_fragmentation, show_free
 from vpcrouter.model import Block, Snapshot
 from vpcrouter.wire.dump import Json
 
@@ -19,6 +23,8 @@ _EXAMPLES = """
 vpcrouter blocks -f cluster.yaml
 vpcrouter blocks --subnet subnet-0a --family ipv4
 vpcrouter blocks --node node-7 -o json
+vpcrouter blocks --free --subnet subnet-0a
+vpcrouter blocks --fragmentation
 """
 _HEADINGS = ("BLOCK", "NODE", "SUBNET", "#WEIGHT")
 
@@ -28,7 +34,13 @@ Row = tuple[str, Block]  # the subnet's id and a block of one of its nodes
 @documented("Show the address blocks and their owners.", _EXAMPLES)
 @source_options
 @filter_options("subnet", "node", "family")
-def command(
+@click.option("--free", is_flag=True, help="Show what is left, and in how large prefixes.")
+@click.option(
+    "--fragmentation",
+    is_flag=True,
+    help="Show which nodes share prefixes, and how many host routes each one takes.",
+)
+def listing_command(
     cluster_file: str | None,
     snapshot_file: str | None,
     output: Output,
@@ -36,13 +48,26 @@ def command(
     subnet: str | None,
     node: str | None,
     family: str | None,
+    free: bool,
+    fragmentation: bool,
 ) -> ExitCode:
-    """Show the blocks that are given out, and who owns them.
+    """Show the blocks that are given out, and who owns them; or what is left, or lies apart.
 
     Up to 60 are listed; more are summarised by subnet unless --all or a filter asks for them.
     """
+    if free and fragmentation:
+        raise click.UsageError("--free and --fragmentation exclude each other: give one")
     seen = look(cluster_file, snapshot_file)
-    snapshot = seen.snapshot
+    chosen = Chosen(everything, subnet, node, family)
+    if free:
+        return show_free(known_state(seen, "--free"), chosen, output)
+    if fragmentation:
+        return show_fragmentation(known_state(seen, "--fragmentation"), chosen, output)
+    return _show_blocks(seen, chosen, output)
+
+
+def _show_blocks(seen: Look, chosen: Chosen, output: Output) -> ExitCode:
+    snapshot, subnet, node, family = seen.snapshot, chosen.subnet, chosen.node, chosen.family
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
     rows = [
@@ -54,7 +79,7 @@ def command(
         write(output.text({"blocks": [_document(*row) for row in rows]}))
     elif not rows:
         write("no blocks\n")
-    elif is_listed(everything, (subnet, node, family), len(rows)):
+    elif is_listed(chosen.everything, (subnet, node, family), len(rows)):
         write(_wide(rows, Details(seen)) if output is Output.WIDE else _listed(rows))
     else:
         hint = f"\n{len(rows):,} blocks: list them with --all, or --subnet ID, --node NAME\n"
@@ -122,3 +147,6 @@ def _sums(group: Sequence[Block], prefixes: Sequence[Prefix]) -> tuple[str, ...]
         f"{len(mine):,}",
         percent(share),
     )
+
+
+command = ListingGroup({}, "blocks", listing_command)

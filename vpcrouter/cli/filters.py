@@ -25,17 +25,17 @@ def is_listed(everything: bool, filters: Sequence[str | None], count: int) -> bo
 
 def check_table(snapshot: Snapshot, name: str | None) -> None:
     """Raises BadInputError where there is no such route table."""
-    _check("route table", name, (table.id for table in snapshot.route_tables))
+    check_known("route table", name, (table.id for table in snapshot.route_tables))
 
 
 def check_subnet(snapshot: Snapshot, name: str | None) -> None:
     """Raises BadInputError where there is no such subnet."""
-    _check("subnet", name, (subnet.id for subnet in snapshot.subnets))
+    check_known("subnet", name, (subnet.id for subnet in snapshot.subnets))
 
 
 def check_node(snapshot: Snapshot, name: str | None) -> None:
     """Raises BadInputError where there is no such node."""
-    _check("node", name, (node.name for node in snapshot.nodes))
+    check_known("node", name, (node.name for node in snapshot.nodes))
 
 
 def close_to(name: str, names: Iterable[str]) -> str:
@@ -47,7 +47,8 @@ def close_to(name: str, names: Iterable[str]) -> str:
     return f"there is {few(sorted(there))}" if there else "there is none at all"
 
 
-def _check(what: str, name: str | None, names: Iterable[str]) -> None:
+def check_known(what: str, name: str | None, names: Iterable[str]) -> None:
+    """Raises BadInputError where a thing that was named is not there."""
     there = list(names)
     if name is not None and name not in there:
         raise BadInputError(f"there is no {what} {name!r}: {close_to(name, there)}")

@@ -46,6 +46,16 @@ def look(cluster_file: str | None, snapshot_file: str | None) -> Look:
     return Look(view.snapshot, view.state)
 
 
+def known_state(seen: Look, what: str) -> State:
+    """Who owns what, for an option that needs it; a usage error where only a snapshot is there."""
+    if seen.state is None:
+        raise click.UsageError(
+            f"{what} needs a cluster: a snapshot does not say what networks have left; give -f",
+            click.get_current_context(),
+        )
+    return seen.state
+
+
 def present(cluster_file: str | None, snapshot_file: str | None) -> Snapshot:
     """The snapshot of what there is at present."""
     return look(cluster_file, snapshot_file).snapshot
