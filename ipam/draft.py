@@ -6,17 +6,20 @@ from, which stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from ipam import shares
-from ipam.model import Node, State, SubnetShare, empty_space
+from ipam.model import Node, Place, PlaceKey, State, SubnetShare, empty_space
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
 
 
 class Draft:
-    """A private, changeable copy of a state."""
+    """A private, changeable copy of a state.
+
+    ``subnets`` and ``spaces`` are as they were for subnets that have not been touched.
+    """
 
     def __init__(self, state: State) -> None:
         self.networks = state.networks
@@ -25,86 +28,99 @@ class Draft:
         self.nodes = dict(state.nodes)
         self.former = dict(state.former)
         self.spaces = dict(state.spaces)
+        self.places = dict(state.places)
         self._base = state
+        self._open: dict[str, _Subnet] = {}
+        self._prefixes: dict[Family, int] = {}
 
     def state(self) -> State:
         """The new state; the draft must not be used any more."""
+        for name, subnet in self._open.items():
+            self.subnets[name] = subnet.share(self.subnets.get(name))
+            self.spaces[name] = tuple(subnet.spaces)
         return replace(
             self._base,
-            subnets=self.subnets,
+            subnets=dict(sorted(self.subnets.items())),
             nodes=self.nodes,
             former=self.former,
             spaces=self.spaces,
+            places=self.places,
         )
 
     # Subnets and their prefixes
 
-    def add_subnets(self, joining: Mapping[str, int]) -> None:
-        """Make the subnets known that so many nodes join, each with a prefix per family.
+    @property
+    def subnet_names(self) -> list[str]:
+        """The subnets that are known."""
+        return [*self.subnets, *(name for name in self._open if name not in self.subnets)]
 
-        As long as there are some: a subnet may have to do without.
-        """
-        new = {name: nodes for name, nodes in joining.items() if name not in self.subnets}
-        for family in self.families:
-            if not self._taken(family):
-                first = shares.first_shares(self.networks, family, new)
-                for name, prefix in first.items():
-                    self._add_prefix(name, prefix)
-            else:
-                for name in sorted(new):
-                    self.add_prefix(name, family)
+    def add_prefix(self, subnet: str, prefix: Prefix) -> None:
+        """Give a subnet a further prefix, which is a group of its own."""
+        touched = self._touched(subnet)
+        touched.add(empty_space(self.networks, prefix))
+        insort(touched.groups[prefix.family], prefix)
+        if prefix.family in self._prefixes:
+            self._prefixes[prefix.family] += 1
 
-    def add_prefix(self, subnet: str, family: Family) -> Prefix | None:
-        """Give a subnet a further prefix, which is a group of its own; None if nothing is spare."""
-        own = [space.prefix for space in self.spaces_of(subnet, family)]
-        prefix = shares.further_share(self.networks, self._taken(family), family, own)
-        if prefix is not None:
-            self._add_prefix(subnet, prefix)
-        return prefix
+    def drop_prefix(self, subnet: str, prefix: Prefix) -> None:
+        """Take a prefix in which nothing is given out from a subnet."""
+        touched = self._touched(subnet)
+        touched.remove(prefix)
+        groups = touched.groups[prefix.family]
+        touched.groups[prefix.family] = [g for g in groups if not prefix.contains(g)]
+        self._prefixes.clear()
 
-    def _add_prefix(self, subnet: str, prefix: Prefix) -> None:
-        share = self.subnets.get(subnet, SubnetShare(subnet, (), ()))
-        self.subnets[subnet] = replace(
-            share,
-            prefixes=tuple(sorted((*share.prefixes, prefix))),
-            groups=tuple(sorted((*share.groups, prefix))),
-        )
-        space = empty_space(self.networks, prefix)
-        known = self.spaces.get(subnet, ())
-        self.spaces[subnet] = tuple(sorted((*known, space), key=lambda space: space.prefix))
+    def count_prefixes(self, family: Family) -> int:
+        """How many prefixes all subnets have together."""
+        if family not in self._prefixes:
+            self._prefixes[family] = sum(
+                len(self.spaces_of(subnet, family)) for subnet in self.subnet_names
+            )
+        return self._prefixes[family]
 
-    def _taken(self, family: Family) -> list[Prefix]:
+    def taken(self, family: Family) -> list[Prefix]:
+        """The prefixes of all subnets."""
         return [
-            prefix
-            for share in self.subnets.values()
-            for prefix in share.prefixes
-            if prefix.family is family
+            space.prefix for subnet in self.subnet_names for space in self.spaces_of(subnet, family)
         ]
 
     def spaces_of(self, subnet: str, family: Family) -> list[Space]:
-        """The spaces of a subnet in one family."""
-        return [space for space in self.spaces.get(subnet, ()) if space.family is family]
+        """The spaces of a subnet in one family, in order."""
+        touched = self._open.get(subnet)
+        spaces: Collection[Space] = (
+            touched.spaces if touched is not None else self.spaces.get(subnet, ())
+        )
+        return [space for space in spaces if space.family is family]
 
     def space(self, subnet: str, prefix: Prefix) -> Space:
         """The space of a subnet around a prefix; raises ValueError if there is none."""
-        for space in self.spaces.get(subnet, ()):
-            if space.prefix.contains(prefix):
-                return space
-        raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
+        return self._touched(subnet).around(prefix)
 
     # Groups
 
     def groups(self, subnet: str, family: Family) -> list[Prefix]:
         """The groups of a subnet in one family, in order."""
+        touched = self._open.get(subnet)
+        if touched is not None:
+            return list(touched.groups[family])
         share = self.subnets.get(subnet)
         groups = share.groups if share is not None else ()
         return [group for group in groups if group.family is family]
 
     def set_groups(self, subnet: str, family: Family, groups: list[Prefix]) -> None:
         """Divide the address space of a subnet in one family into other groups."""
-        share = self.subnets[subnet]
-        others = (group for group in share.groups if group.family is not family)
-        self.subnets[subnet] = replace(share, groups=tuple(sorted((*others, *groups))))
+        self._touched(subnet).groups[family] = groups
+
+    # Places
+
+    def place(self, key: PlaceKey) -> Place:
+        """A place as it is now, without prefixes if it is not known."""
+        return self.places.get(key) or Place(*key, ())
+
+    def add_to_place(self, key: PlaceKey, prefix: Prefix) -> None:
+        """Give a place a further prefix."""
+        place = self.place(key)
+        self.places[key] = replace(place, prefixes=tuple(sorted((*place.prefixes, prefix))))
 
     # Blocks
 
@@ -118,9 +134,7 @@ class Draft:
 
     def put_space(self, subnet: str, changed: Space) -> None:
         """Put a changed space in the place of the one of that prefix."""
-        self.spaces[subnet] = tuple(
-            changed if space.prefix == changed.prefix else space for space in self.spaces[subnet]
-        )
+        self._touched(subnet).put(changed)
 
     def take(self, node: Node) -> None:
         """Mark all blocks of a node as given out; raises ValueError where one already is."""
@@ -133,6 +147,11 @@ class Draft:
             self.release(node.subnet, block)
 
     # Owners
+
+    def owners(self) -> Iterator[Node]:
+        """Everybody who owns something."""
+        yield from self.nodes.values()
+        yield from self.former.values()
 
     def remove_node(self, name: str) -> None:
         """Forget a node and free its blocks; no change if it is not known."""
@@ -153,3 +172,47 @@ class Draft:
             self.former[earlier.name, earlier.identity] = earlier
         self.former.pop((node.name, node.identity), None)
         self.nodes[node.name] = node
+
+    def _touched(self, subnet: str) -> _Subnet:
+        if subnet not in self._open:
+            share = self.subnets.get(subnet, SubnetShare(subnet, (), ()))
+            self._open[subnet] = _Subnet(share, self.spaces.get(subnet, ()))
+        return self._open[subnet]
+
+
+class _Subnet:
+    """The changeable parts of one subnet: its spaces in order, its groups by family in order."""
+
+    def __init__(self, share: SubnetShare, spaces: Iterable[Space]) -> None:
+        self.id = share.id
+        self.spaces = list(spaces)
+        self._prefixes = [space.prefix for space in self.spaces]
+        self.groups = {f: [g for g in share.groups if g.family is f] for f in Family}
+
+    def share(self, before: SubnetShare | None) -> SubnetShare:
+        """What it has now; the same object as before if that is the same."""
+        groups = tuple(group for family in Family for group in self.groups[family])
+        share = SubnetShare(self.id, tuple(self._prefixes), groups)
+        return before if before is not None and share == before else share
+
+    def around(self, prefix: Prefix) -> Space:
+        """The space around a prefix; raises ValueError if there is none."""
+        position = bisect_right(self._prefixes, prefix) - 1
+        if position >= 0 and self._prefixes[position].contains(prefix):
+            return self.spaces[position]
+        raise ValueError(f"{prefix} is outside the prefixes of subnet {self.id}")
+
+    def put(self, space: Space) -> None:
+        """Put a space in the place of the one of the same prefix."""
+        self.spaces[bisect_left(self._prefixes, space.prefix)] = space
+
+    def add(self, space: Space) -> None:
+        """Add the space of a further prefix."""
+        position = bisect_left(self._prefixes, space.prefix)
+        self._prefixes.insert(position, space.prefix)
+        self.spaces.insert(position, space)
+
+    def remove(self, prefix: Prefix) -> None:
+        """Forget the space of a prefix."""
+        position = bisect_left(self._prefixes, prefix)
+        del self._prefixes[position], self.spaces[position]

@@ -9,10 +9,11 @@ anything; what it costs is that two groups which became one have the load of bot
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ipam.draft import Draft
+from ipam.model import space_around
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
 
@@ -64,12 +65,6 @@ def wanted(loads: Mapping[str, int], least: Mapping[str, int], cap: int) -> dict
     return {subnet: max(least[subnet], -(-load // cap)) for subnet, load in loads.items()}
 
 
-def measured(draft: Draft, subnet: str, family: Family) -> list[Group]:
-    """The groups of a subnet with their load."""
-    spaces = draft.spaces_of(subnet, family)
-    return [_measure(spaces, prefix) for prefix in draft.groups(subnet, family)]
-
-
 def rearrange(draft: Draft, family: Family, joining: Mapping[str, int], budget: int) -> Arrangement:
     """Split and join groups so that the blocks of so many joining nodes per subnet spread well."""
     division = _Division(draft, family, joining, budget)
@@ -101,7 +96,7 @@ class _Division:
         self._draft = draft
         self._family = family
         self._opened: dict[str, _Subnet] = {}
-        spaces = {subnet: draft.spaces_of(subnet, family) for subnet in draft.subnets}
+        spaces = {subnet: draft.spaces_of(subnet, family) for subnet in draft.subnet_names}
         self._least = {subnet: len(own) for subnet, own in spaces.items() if own}
         self._have = {subnet: len(draft.groups(subnet, family)) for subnet in self._least}
         self._loads = {
@@ -244,10 +239,12 @@ class _Subnet:
         return all(half in self.groups for half in parent.halves())
 
 
-def _measure(spaces: Iterable[Space], prefix: Prefix) -> Group:
+def _measure(spaces: Sequence[Space], prefix: Prefix) -> Group:
     load, free, _ = _around(spaces, prefix).measure(prefix)
     return Group(prefix, load, free)
 
 
-def _around(spaces: Iterable[Space], prefix: Prefix) -> Space:
-    return next(space for space in spaces if space.prefix.contains(prefix))
+def _around(spaces: Sequence[Space], prefix: Prefix) -> Space:
+    space = space_around(spaces, prefix)
+    assert space is not None  # noqa: S101 - groups divide the spaces
+    return space

@@ -1,4 +1,4 @@
-"""Which blocks a node gets: the least loaded group of its subnet, an empty node prefix in it.
+"""Which blocks a node gets: the least loaded group where it belongs, an empty node prefix in it.
 
 Pure: every function takes a state and returns a new one, always the same for the same input,
 whatever the order of the claims of a batch.
@@ -6,7 +6,6 @@ whatever the order of the claims of a batch.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,17 @@ from types import MappingProxyType
 
 from ipam import groups
 from ipam.draft import Draft
-from ipam.model import Claim, Node, State
+from ipam.model import Claim, Node, State, families_of
+from ipam.picker import Picker
+from ipam.places import Places
+from ipam.pools import Option, options, pools, still_valid
 from ipam.prefix import Family, Prefix
-from ipam.space import Space
+from ipam.topology import NoPlaceError, Path, shown
 
 UNKNOWN_BUDGET: Mapping[Family, int] = MappingProxyType({})
+
+
+_NAMED = 5  # how many prefixes a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +43,35 @@ class Outcome:
 
 
 def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) -> Outcome:
-    """Give each new node one block per family of the networks.
+    """Give each new node one block per family of the networks for everybody.
 
     ``budget`` is, per family, the smallest number of route entries that any table can hold; it
     decides into how many groups the subnets are divided. A claim of a node that is there already
-    changes nothing; the same name with another identity is a new node, and what the former one
-    owns stays its own until it is released.
+    changes nothing but its labels; the same name with another identity is a new node, and what the
+    former one owns stays its own until it is released.
     """
     draft = Draft(state)
     fresh, refused = _fresh(draft, claims)
     if not fresh:
-        return Outcome(state, tuple(refused))
-    joining = Counter(claim.subnet for claim in fresh)
-    draft.add_subnets(joining)
-    plans = {
-        family: groups.rearrange(draft, family, joining, budget.get(family, 0))
-        for family in draft.families
-    }
-    for subnet in sorted(joining):
+        return Outcome(_relabelled(state, draft), tuple(refused))
+    tidy(draft)
+    parties = _parties(draft, fresh, refused)
+    joining = Counter(claim.subnet for party in parties for claim in party.claims)
+    places = Places(draft)
+    plans: dict[Family, groups.Arrangement] = {}
+    for family in draft.families:
+        places.prepare(_expected(draft, parties, family, budget.get(family, 0)))
+        plans[family] = groups.rearrange(draft, family, joining, budget.get(family, 0))
+    for party in parties:
         pickers = [
-            _Picker(draft, subnet, family, plans[family], budget.get(family, 0))
+            Picker(draft, places, party.options[family], plans[family], budget.get(family, 0))
             for family in draft.families
+            if family in party.options
         ]
-        for claim in fresh:
-            if claim.subnet == subnet:
-                reason = _admit(draft, claim, pickers)
-                if reason is not None:
-                    refused.append(Refusal(claim.node, reason))
+        for claim in party.claims:
+            reason = _admit(draft, claim, pickers)
+            if reason is not None:
+                refused.append(Refusal(claim.node, reason))
     for family in draft.families:
         groups.fit(draft, family, budget.get(family, 0))  # further prefixes made new groups
     return Outcome(draft.state(), tuple(sorted(refused, key=lambda refusal: refusal.node)))
@@ -97,29 +104,113 @@ def grow(
     name: str,
     blocks: int | Mapping[Family, int],
     budget: Mapping[Family, int] = UNKNOWN_BUDGET,
+    network: str = "",
 ) -> Outcome:
     """Give a node so many further blocks per family: in its own node prefixes while they last.
 
-    ``blocks`` is one count for all families, or one for each. All or none of them.
+    ``blocks`` is one count for all families, or one for each. All or none of them. They come from
+    the network of that name, or else from those for everybody.
     """
     node = state.nodes.get(name)
     if node is None:
         return Outcome(state, (Refusal(name, f"node {name} is not known: let it join first"),))
     draft = Draft(state)
+    tidy(draft)
+    places = Places(draft)
     owned = list(node.blocks)
-    for family in draft.families:
+    for family in _families(state, network):
+        count = blocks if isinstance(blocks, int) else blocks.get(family, 0)
+        if not count:
+            continue
+        try:
+            where = options(pools(draft.networks, family, network), name, node.subnet, node.labels)
+        except NoPlaceError as error:
+            return Outcome(state, (Refusal(name, f"node {name} {error}"),))
+        places.prepare(dict.fromkeys(where[:1], 1))
         plan = groups.Arrangement(0, frozenset())
-        picker = _Picker(draft, node.subnet, family, plan, budget.get(family, 0))
-        for _ in range(blocks if isinstance(blocks, int) else blocks.get(family, 0)):
-            block = picker.beside([block for block in owned if block.family is family])
+        picker = Picker(draft, places, where, plan, budget.get(family, 0)) if where else None
+        for _ in range(count):
+            mine = [block for block in owned if block.family is family]
+            block = picker.beside(mine) if picker is not None else None
             if block is None:
-                reason = _exhausted(draft, name, node.subnet, family)
+                reason = _exhausted(draft, name, node.subnet, family, where)
                 return Outcome(state, (Refusal(name, reason),))
             owned.append(block)
         if family in budget:
             groups.fit(draft, family, budget[family])
     draft.nodes[name] = replace(node, blocks=tuple(sorted(owned)))
     return Outcome(draft.state(), ())
+
+
+def tidy(draft: Draft) -> None:
+    """Drop places that the topologies do not have any more, and what is empty of closed ranges."""
+    if draft.places:
+        draft.places = still_valid(draft.networks, draft.places.values())
+    closed = [prefix for network in draft.networks for prefix in network.closed]
+    if not closed:
+        return
+    static = [prefix for owner in draft.owners() for prefix in owner.static]
+    for subnet in draft.subnet_names:
+        for family in Family:
+            for space in draft.spaces_of(subnet, family):
+                drained = not space.load and any(p.contains(space.prefix) for p in closed)
+                if drained and not any(space.prefix.contains(prefix) for prefix in static):
+                    draft.drop_prefix(subnet, space.prefix)
+
+
+def _families(state: State, network: str) -> tuple[Family, ...]:
+    """The families in which a node may grow."""
+    if not network:
+        return state.families
+    return families_of(known for known in state.networks if known.name == network)
+
+
+@dataclass(slots=True)
+class _Party:
+    """New nodes that may get their blocks from the same places, by family."""
+
+    subnet: str
+    options: Mapping[Family, tuple[Option, ...]]
+    claims: list[Claim]
+
+
+def _parties(draft: Draft, fresh: Iterable[Claim], refused: list[Refusal]) -> list[_Party]:
+    """The new nodes by where they belong; those that belong nowhere are refused."""
+    available = {family: pools(draft.networks, family) for family in draft.families}
+    parties: dict[tuple[str, tuple[Path, ...]], _Party] = {}
+    for claim in fresh:
+        where: dict[Family, tuple[Option, ...]] = {}
+        try:
+            for family, pools_ in available.items():
+                where[family] = options(pools_, claim.node, claim.subnet, claim.labels)
+        except NoPlaceError as error:
+            refused.append(Refusal(claim.node, f"node {claim.node} {error}"))
+            continue
+        ways = tuple(option.location.path for found in where.values() for option in found)
+        party = parties.setdefault((claim.subnet, ways), _Party(claim.subnet, where, []))
+        party.claims.append(claim)
+    return [parties[key] for key in sorted(parties)]
+
+
+def _expected(
+    draft: Draft, parties: Iterable[_Party], family: Family, budget: int
+) -> dict[Option, int]:
+    """How many nodes join where, of one family.
+
+    Where several groups are as good, so many get a part as there are nodes for, while the prefixes
+    of all subnets are few for the budget; then one of them.
+    """
+    found: dict[Option, int] = {}
+    prefixes = draft.count_prefixes(family)
+    for party in parties:
+        where = party.options.get(family, ())
+        pool = where[0].pool if where else None
+        alike = [option for option in where if option.pool is pool]
+        few = max(1, min(len(alike), len(party.claims), budget // 2 - prefixes))
+        prefixes += few
+        for option in alike[:few]:
+            found[option] = found.get(option, 0) + -(-len(party.claims) // few)
+    return found
 
 
 def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Refusal]]:
@@ -144,32 +235,53 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
                 f"in {claim.subnet}: release it first"
             )
             refused.append(Refusal(claim.node, reason))
-        elif not same:
+        elif known is None or not same:
             fresh.append(claim)
+        elif claim.labels and claim.labels != known.labels:
+            draft.nodes[claim.node] = replace(known, labels=claim.labels)
     contradicting = {refusal.node for refusal in refused}
     return [claim for claim in fresh if claim.node not in contradicting], refused
 
 
-def _texts(claim: Claim) -> tuple[str, str, str]:
-    return claim.node, claim.subnet, claim.identity
+def _relabelled(state: State, draft: Draft) -> State:
+    return draft.state() if draft.nodes != state.nodes else state
+
+
+def _texts(claim: Claim) -> tuple[str, ...]:
+    labels = (text for pair in claim.labels for text in pair)
+    return claim.node, claim.subnet, claim.identity, *labels
 
 
 def _contradiction(one: Claim, other: Claim) -> str:
+    if (one.subnet, one.identity) == (other.subnet, other.identity):
+        return f"node {one.node!r} is claimed twice with other labels: claim it once"
     return (
         f"node {one.node!r} is claimed twice, in subnet {one.subnet!r} as {one.identity!r} and in "
         f"{other.subnet!r} as {other.identity!r}: let each node have a name of its own"
     )
 
 
-def _exhausted(draft: Draft, node: str, subnet: str, family: Family) -> str:
-    held = ", ".join(str(space.prefix) for space in draft.spaces_of(subnet, family)) or "none"
+def _exhausted(
+    draft: Draft, node: str, subnet: str, family: Family, where: Sequence[Option]
+) -> str:
+    """Why there is nothing for a node, and what to do."""
+    if not where:
+        return (
+            f"node {node}: every {family} network that it may have blocks of is closed: open one, "
+            "or add one"
+        )
+    spaces = draft.spaces_of(subnet, family)
+    held = ", ".join(str(space.prefix) for space in spaces[:_NAMED]) or "none"
+    more = f" and {len(spaces) - _NAMED} more" if len(spaces) > _NAMED else ""
+    places = [shown((*o.location.above, *o.location.below)) for o in where if o.places]
+    inside = f" in {places[0]}" if places else ""
     return (
-        f"node {node}: no {family} block is left for subnet {subnet} (its prefixes: {held}): "
-        "add a network, or release nodes that are gone"
+        f"node {node}: no {family} block is left for subnet {subnet}{inside} (its prefixes: "
+        f"{held}{more}): add a network, or release nodes that are gone"
     )
 
 
-def _admit(draft: Draft, claim: Claim, pickers: Sequence[_Picker]) -> str | None:
+def _admit(draft: Draft, claim: Claim, pickers: Sequence[Picker]) -> str | None:
     """Give a new node its blocks; the reason where it cannot be done, and then nothing is given."""
     former = draft.former.get((claim.node, claim.identity))
     if former is not None:
@@ -181,118 +293,8 @@ def _admit(draft: Draft, claim: Claim, pickers: Sequence[_Picker]) -> str | None
         if block is None:
             for other in given:
                 draft.release(claim.subnet, other)
-            return _exhausted(draft, claim.node, claim.subnet, picker.family)
+            return _exhausted(draft, claim.node, claim.subnet, picker.family, picker.options)
         given.append(block)
-    draft.supersede(Node(claim.node, claim.identity, claim.subnet, tuple(sorted(given))))
+    blocks = tuple(sorted(given))
+    draft.supersede(Node(claim.node, claim.identity, claim.subnet, blocks, claim.labels))
     return None
-
-
-class _Picker:
-    """Takes blocks for new nodes of one subnet in one family, one after the other."""
-
-    def __init__(
-        self, draft: Draft, subnet: str, family: Family, plan: groups.Arrangement, budget: int
-    ) -> None:
-        self.family = family
-        self._draft = draft
-        self._subnet = subnet
-        self._cap = plan.cap
-        self._budget = budget
-        self._is_full = False
-        self._open: list[tuple[int, Prefix]] = []
-        self._closing: list[tuple[int, Prefix]] = []
-        for group in groups.measured(draft, subnet, family):
-            if group.free:
-                heap = self._closing if group.prefix in plan.closing else self._open
-                heapq.heappush(heap, (group.load, group.prefix))
-
-    def pick(self) -> Prefix | None:
-        """A block in an empty node prefix, else in one that is in use; None if all is full."""
-        block = None if self._is_full else self._in_lightest_group() or self._beyond()
-        self._is_full = block is None
-        return block
-
-    def beside(self, owned: Sequence[Prefix]) -> Prefix | None:
-        """A further block for the owner of these, as close to them as can be."""
-        return self._within(owned) or self._next_to(owned) or self.pick()
-
-    def _put(self, taken: tuple[Space, Prefix] | None) -> Prefix | None:
-        if taken is None:
-            return None
-        space, block = taken
-        self._draft.put_space(self._subnet, space)
-        return block
-
-    def _within(self, owned: Sequence[Prefix]) -> Prefix | None:
-        for space, node_prefix in self._node_prefixes(owned):
-            taken = space.take_shared(node_prefix)
-            if taken is not None:
-                return self._put(taken)
-        return None
-
-    def _next_to(self, owned: Sequence[Prefix]) -> Prefix | None:
-        """An empty node prefix beside one of the owner's, or else in one of its groups."""
-        for space, node_prefix in self._node_prefixes(owned):
-            if node_prefix.length > space.prefix.length:
-                taken = space.take_free(node_prefix.ancestor(node_prefix.length - 1))
-                if taken is not None:
-                    return self._put(taken)
-        for space, node_prefix in self._node_prefixes(owned):
-            for group in self._draft.groups(self._subnet, self.family):
-                taken = space.take_free(group) if group.contains(node_prefix) else None
-                if taken is not None:
-                    return self._put(taken)
-        return None
-
-    def _node_prefixes(self, owned: Sequence[Prefix]) -> list[tuple[Space, Prefix]]:
-        found = {}
-        for block in owned:
-            space = self._draft.space(self._subnet, block)
-            found[space.node_prefix(block)] = space
-        return [(found[node_prefix], node_prefix) for node_prefix in sorted(found)]
-
-    def _in_lightest_group(self) -> Prefix | None:
-        while self._open or self._closing:
-            heap = self._fuller_last()
-            load, group = heap[0]
-            taken = self._draft.space(self._subnet, group).take_free(group)
-            if taken is not None:
-                heapq.heapreplace(heap, (load + 1, group))
-                return self._put(taken)
-            heapq.heappop(heap)
-        return None
-
-    def _fuller_last(self) -> list[tuple[int, Prefix]]:
-        """The heap to take a group from: closing groups when the others are full or heavier."""
-        if not self._closing:
-            return self._open
-        if not self._open or (self._open[0][0] >= self._cap and self._closing[0] < self._open[0]):
-            return self._closing
-        return self._open
-
-    def _beyond(self) -> Prefix | None:
-        """In a further prefix of the subnet, or a block in somebody's node prefix.
-
-        A further prefix needs an entry in every table, sharing none: while the prefixes of all
-        subnets are few for the budget, nobody shares.
-        """
-        prefixes = sum(
-            len(self._draft.spaces_of(subnet, self.family)) for subnet in self._draft.subnets
-        )
-        if 2 * (prefixes + 1) <= self._budget:
-            return self._further() or self._shared()
-        return self._shared() or self._further()
-
-    def _further(self) -> Prefix | None:
-        prefix = self._draft.add_prefix(self._subnet, self.family)
-        if prefix is None:
-            return None
-        heapq.heappush(self._open, (0, prefix))
-        return self._in_lightest_group()
-
-    def _shared(self) -> Prefix | None:
-        for space in self._draft.spaces_of(self._subnet, self.family):
-            taken = space.take_shared(space.prefix)
-            if taken is not None:
-                return self._put(taken)
-        return None

@@ -2,7 +2,7 @@
 
 A *place* is a part of a network that is set aside for the nodes which have something in common: a
 zone, a rack, an explicit group, their subnet. Places nest in the order of the levels. A path names
-one, outermost first, in words such as ``topology.kubernetes.io/zone=a`` and ``group=batch``.
+one, outermost first, in words such as ``topology.kubernetes.io/zone=a`` and ``group:batch``.
 """
 
 from __future__ import annotations
@@ -88,13 +88,15 @@ class Leaf:
 class Topology:
     """Levels, outermost first, and explicit groups. Make one with ``topology()``.
 
-    The rest is derived: ``leaves`` by a host, by one label that they ask for, and those that ask
-    for neither.
+    The rest is derived: all groups by their path, the weights of those directly inside each path,
+    and the innermost ones by a host, by one label that they ask for, and those that ask for
+    nothing.
     """
 
     levels: tuple[Level, ...]
     groups: tuple[NamedGroup, ...]
     by_path: Mapping[Path, NamedGroup] = field(repr=False, compare=False)
+    weights: Mapping[Path, float] = field(repr=False, compare=False)
     by_host: Mapping[str, tuple[Leaf, ...]] = field(repr=False, compare=False)
     by_label: Mapping[tuple[str, str], tuple[Leaf, ...]] = field(repr=False, compare=False)
     for_all: tuple[Leaf, ...] = field(repr=False, compare=False)
@@ -109,6 +111,34 @@ class Topology:
         """The names of the labels that it asks for."""
         asked = {level.label for level in self.levels if level.kind is LevelKind.LABEL}
         return frozenset(asked | {name for g in self.by_path.values() for name, _ in g.labels})
+
+    def group(self, path: Path) -> NamedGroup | None:
+        """The explicit group at the end of a path, if there is one."""
+        return self.by_path.get(path[self._groups_from :]) if self.groups else None
+
+    def share(self, path: Path) -> float:
+        """The part of the place around it that the group at the end of a path should have."""
+        named = path[self._groups_from :]
+        return self.by_path[named].weight / self.weights[named[:-1]]
+
+    def set_aside(self, path: Path) -> tuple[Path, ...]:
+        """The paths of the explicit groups inside a place that have something from the beginning.
+
+        Those directly in it that have prefixes of their own or a reserve.
+        """
+        if not self.groups or len(path) < self._groups_from:
+            return ()
+        named = path[self._groups_from :]
+        if named and named not in self.by_path:
+            return ()
+        inner = self.by_path[named].groups if named else self.groups
+        return tuple(
+            (*path, group_segment(group.name)) for group in inner if group.cidrs or group.reserve
+        )
+
+    @property
+    def _groups_from(self) -> int:
+        return self.levels.index(GROUPS)
 
     @property
     def above(self) -> tuple[Level, ...]:
@@ -144,13 +174,18 @@ class AmbiguousPlaceError(NoPlaceError):
 
 
 def subnet_segment(subnet: str) -> str:
-    """A subnet in a path."""
-    return f"{LevelKind.SUBNET}={subnet}"
+    """A subnet in a path; no label has such a name."""
+    return f"{_SUBNET}{subnet}"
+
+
+def is_subnet_segment(segment: str) -> bool:
+    """Whether a part of a path is a subnet."""
+    return segment.startswith(_SUBNET)
 
 
 def group_segment(name: str) -> str:
     """An explicit group in a path."""
-    return f"group={name}"
+    return f"{_GROUP}{name}"
 
 
 def topology(levels: Sequence[Level] = (), groups: Iterable[NamedGroup] = ()) -> Topology:
@@ -175,6 +210,9 @@ def topology(levels: Sequence[Level] = (), groups: Iterable[NamedGroup] = ()) ->
     by_host: dict[str, list[Leaf]] = {}
     by_label: dict[tuple[str, str], list[Leaf]] = {}
     for_all: list[Leaf] = []
+    weights: dict[Path, float] = {}
+    for path, group in by_path.items():
+        weights[path[:-1]] = weights.get(path[:-1], 0.0) + group.weight
     frequency = Counter(pair for leaf in leaves for pair in leaf.labels)
     for leaf in leaves:
         hosts = [set(hosts) for hosts, _ in leaf.selectors if hosts]
@@ -190,6 +228,7 @@ def topology(levels: Sequence[Level] = (), groups: Iterable[NamedGroup] = ()) ->
         tuple(complete),
         groups,
         by_path,
+        weights,
         {host: tuple(found) for host, found in by_host.items()},
         {pair: tuple(found) for pair, found in by_label.items()},
         tuple(for_all),
@@ -247,13 +286,16 @@ def _matching(topology: Topology, name: str, labels: Labels) -> list[Leaf]:
 def shown(path: Path) -> str:
     """A path for people.
 
-    >>> shown(("topology.kubernetes.io/zone=a", "group=batch"))
-    'zone=a, group=batch'
+    >>> shown(("topology.kubernetes.io/zone=a", "group:batch"))
+    'zone=a, group batch'
     """
     parts = []
     for segment in path:
-        name, _, value = segment.partition("=")
-        parts.append(f"{name.rpartition('/')[2]}={value}")
+        if segment.startswith((_SUBNET, _GROUP)):
+            parts.append(" ".join(segment.split(":", 1)))
+        else:
+            name, _, value = segment.partition("=")
+            parts.append(f"{name.rpartition('/')[2]}={value}")
     return ", ".join(parts)
 
 
@@ -272,9 +314,12 @@ def is_path(topology: Topology, path: Path) -> bool:
                 named = (*named, rest.pop(0))
             if not named or (rest and topology.by_path[named].groups):
                 return False
-        elif not rest.pop(0).startswith(f"{level}="):
-            return False
-    return not rest and bool(path) and not path[-1].startswith(f"{LevelKind.SUBNET}=")
+        else:
+            segment = rest.pop(0)
+            subnet = level.kind is LevelKind.SUBNET
+            if not (is_subnet_segment(segment) if subnet else segment.startswith(f"{level}=")):
+                return False
+    return not rest and bool(path) and not is_subnet_segment(path[-1])
 
 
 def _named(groups: Iterable[NamedGroup], around: Path) -> Iterator[tuple[Path, NamedGroup]]:
@@ -303,11 +348,12 @@ def _check_groups(by_path: Mapping[Path, NamedGroup], levels: Sequence[Level]) -
                 "around it: make groups the first level, or leave out its cidrs"
             )
         around = by_path.get(path[:-1])
-        outer = around.cidrs if around is not None else ()
-        for cidr in group.cidrs if outer else ():
+        outer = around.cidrs if around is not None else group.cidrs
+        for cidr in group.cidrs:
             if not any(prefix.contains(cidr) for prefix in outer):
                 raise BadInputError(
-                    f"group {group.name}: {cidr} is outside the cidrs of the group around it"
+                    f"group {group.name}: {cidr} is in none of the cidrs of the group around it: "
+                    "give that one cidrs that hold it"
                 )
     _check_cidrs_apart(by_path)
 
@@ -330,6 +376,8 @@ def _leaf(path: Path, by_path: Mapping[Path, NamedGroup]) -> Leaf:
     selectors = tuple((tuple(sorted(set(g.hosts))), g.labels) for g in groups)
     return Leaf(path, selectors, frozenset(pair for g in groups for pair in g.labels))
 
+
+_SUBNET, _GROUP = "subnet:", "group:"
 
 PLAIN = topology()
 """Nothing but subnets."""

@@ -1,0 +1,164 @@
+"""Takes blocks for nodes that belong in the same places, one after the other. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from ipam.draft import Draft
+from ipam.groups import Arrangement
+from ipam.places import Places
+from ipam.pools import Option
+from ipam.prefix import Family, Prefix
+from ipam.space import Space
+
+
+class Picker:
+    """Picks blocks of one subnet and family; ``options`` say where they may come from.
+
+    ``budget`` is the smallest number of route entries that any table can hold.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        places: Places,
+        options: Sequence[Option],
+        plan: Arrangement,
+        budget: int,
+    ) -> None:
+        self._draft = draft
+        self._places = places
+        self.options = options
+        self._subnet = options[0].location.subnet
+        self.family: Family = options[0].pool.family
+        self._plan = plan
+        self._budget = budget
+        self._is_full = False
+        self._areas: list[Prefix] = []
+        self._open: list[tuple[int, Prefix]] = []
+        self._closing: list[tuple[int, Prefix]] = []
+        self._look()
+
+    def pick(self) -> Prefix | None:
+        """A block in an empty node prefix, else in one that is in use; None if all is full."""
+        block = None if self._is_full else self._in_lightest_area() or self._beyond()
+        self._is_full = block is None
+        return block
+
+    def beside(self, owned: Sequence[Prefix]) -> Prefix | None:
+        """A further block for the owner of these, as close to them as can be."""
+        return self._within(owned) or self._next_to(owned) or self.pick()
+
+    def _look(self) -> None:
+        """Find the areas to choose from, and how full they are."""
+        self._areas = [area for option in self.options for area in self._places.areas(option)]
+        self._open.clear()
+        self._closing.clear()
+        for area in self._areas:
+            load, free, _ = self._draft.space(self._subnet, area).measure(area)
+            if free:
+                heap = self._closing if area in self._plan.closing else self._open
+                heap.append((load, area))
+        heapq.heapify(self._open)
+        heapq.heapify(self._closing)
+
+    def _put(self, taken: tuple[Space, Prefix] | None) -> Prefix | None:
+        if taken is None:
+            return None
+        space, block = taken
+        self._draft.put_space(self._subnet, space)
+        return block
+
+    def _within(self, owned: Sequence[Prefix]) -> Prefix | None:
+        for space, node_prefix in self._node_prefixes(owned):
+            taken = space.take_shared(node_prefix)
+            if taken is not None:
+                return self._put(taken)
+        return None
+
+    def _next_to(self, owned: Sequence[Prefix]) -> Prefix | None:
+        """An empty node prefix beside one of the owner's, or else in one of its areas."""
+        for space, node_prefix in self._node_prefixes(owned):
+            if node_prefix.length > space.prefix.length:
+                around = node_prefix.ancestor(node_prefix.length - 1)
+                beside = next(half for half in around.halves() if half != node_prefix)
+                if any(area.contains(beside) for area in self._areas):
+                    taken = space.take_free(beside)
+                    if taken is not None:
+                        return self._put(taken)
+        for space, node_prefix in self._node_prefixes(owned):
+            for area in self._areas:
+                taken = space.take_free(area) if area.contains(node_prefix) else None
+                if taken is not None:
+                    return self._put(taken)
+        return None
+
+    def _node_prefixes(self, owned: Sequence[Prefix]) -> list[tuple[Space, Prefix]]:
+        """The owner's node prefixes from which something may still be given out, and around it."""
+        ranges = [cidr for option in self.options for cidr in option.pool.ranges]
+        found = {}
+        for block in owned:
+            if any(cidr.contains(block) for cidr in ranges):
+                space = self._draft.space(self._subnet, block)
+                found[space.node_prefix(block)] = space
+        return [(found[node_prefix], node_prefix) for node_prefix in sorted(found)]
+
+    def _in_lightest_area(self) -> Prefix | None:
+        while self._open or self._closing:
+            heap = self._fuller_last()
+            load, area = heap[0]
+            taken = self._draft.space(self._subnet, area).take_free(area)
+            if taken is not None:
+                heapq.heapreplace(heap, (load + 1, area))
+                return self._put(taken)
+            heapq.heappop(heap)
+        return None
+
+    def _fuller_last(self) -> list[tuple[int, Prefix]]:
+        """The heap to take an area from: closing groups when the others are full or heavier."""
+        if not self._closing:
+            return self._open
+        fullest = self._open and self._open[0][0] >= self._plan.cap
+        if not self._open or (fullest and self._closing[0] < self._open[0]):
+            return self._closing
+        return self._open
+
+    def _beyond(self) -> Prefix | None:
+        """Empty room of the subnet's own, a further prefix, or a block in somebody's node prefix.
+
+        A further prefix needs an entry in every table, sharing none: while the prefixes of all
+        subnets are few for the budget, nobody shares.
+        """
+        if self._widened(self._places.assign):
+            return self._in_lightest_area()
+        if 2 * (self._draft.count_prefixes(self.family) + 1) <= self._budget:
+            ways = (self._further, self._shared, self._adopted)
+        else:
+            ways = (self._shared, self._adopted, self._further)
+        for way in ways:
+            block = way()
+            if block is not None:
+                return block
+        return None
+
+    def _further(self) -> Prefix | None:
+        return self._in_lightest_area() if self._widened(self._places.extend) else None
+
+    def _adopted(self) -> Prefix | None:
+        return self._shared() if self._widened(self._places.adopt) else None
+
+    def _widened(self, way: Callable[[Option], bool]) -> bool:
+        for option in self.options:
+            if way(option):
+                self._look()
+                return True
+        return False
+
+    def _shared(self) -> Prefix | None:
+        for option in self.options:
+            for space, part in self._places.parts(option):
+                taken = space.take_shared(part)
+                if taken is not None:
+                    return self._put(taken)
+        return None
