@@ -48,7 +48,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.state = state(self.cluster, self.networks)
-        self._static = frozenset(a.prefix for network in self.networks for a in network.static)
+        self._static = _static(self.networks)
 
     def block(self, prefix: Prefix) -> BlockRecord | None:
         """The record of a block."""
@@ -72,11 +72,13 @@ class Ledger:
                 self._put(item.key, item.value, item.mod_revision)
         self._check_cluster()
         self._check_owners(self._blocks)
+        self._static = _static((*self.networks, *self.recorded.values()))
         shares = list(self._shares.values())
+        places = [r for r in self._records.values() if isinstance(r, Place)]
         present, past = self._node_records(codec.NODES), self._node_records(codec.FORMER)
         nodes, former = [self._node(r) for r in present], [self._node(r) for r in past]
-        check_change(self.recorded.values(), self.networks, shares, (*nodes, *former))
-        places = [r for r in self._records.values() if isinstance(r, Place)]
+        owners = (*nodes, *former)
+        check_change(self.recorded.values(), self.networks, shares, owners, places)
         self.state = state(self.cluster, self.networks, shares, nodes, former, places)
         self._check_named((*present, *past))
         self.revision = found.revision
@@ -207,6 +209,10 @@ class Ledger:
 
     def _error(self, text: str) -> BadInputError:
         return BadInputError(f"store {self.location}: {text}: restore it from a backup")
+
+
+def _static(networks: Iterable[Network]) -> frozenset[Prefix]:
+    return frozenset(address.prefix for network in networks for address in network.static)
 
 
 def _owners(record: Record | None) -> set[Owner]:

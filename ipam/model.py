@@ -234,6 +234,8 @@ def state(
     for node in (*members.values(), *past.values()):
         _take(spaces, node)
     _check_grants(networks, (*members.values(), *past.values()))
+    places = sorted(places, key=lambda place: place.key)
+    _check_places(places)
     return State(
         cluster,
         networks,
@@ -241,7 +243,7 @@ def state(
         members,
         past,
         {id_: tuple(own) for id_, own in spaces.items()},
-        {place.key: place for place in sorted(places, key=lambda place: place.key)},
+        {place.key: place for place in places},
     )
 
 
@@ -378,6 +380,21 @@ def _check_disjoint(shares: Iterable[SubnetShare]) -> None:
                 f"prefix {left} of subnet {one} and {right} of subnet {other} overlap: "
                 "restore the store from a backup"
             )
+
+
+def _check_places(places: Iterable[Place]) -> None:
+    """Places beside each other share no address."""
+    beside: dict[PlaceKey, list[tuple[Prefix, Path]]] = {}
+    for place in places:
+        held = beside.setdefault((place.network, place.path[:-1]), [])
+        held += [(prefix, place.path) for prefix in place.prefixes]
+    for (network, _), held in beside.items():
+        for (left, one), (right, other) in pairwise(sorted(held)):
+            if left.contains(right):
+                raise BadInputError(
+                    f"network {network}: {left} of {shown(one)} and {right} of {shown(other)} "
+                    "overlap: restore the store from a backup"
+                )
 
 
 def check_groups(share: SubnetShare, spaces: Iterable[Space]) -> None:
