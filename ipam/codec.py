@@ -46,6 +46,8 @@ PLACES = "/places/"
 NODES = "/nodes/"
 FORMER = "/former/"
 BLOCKS = "/blocks/"
+IMPORTING = "/importing"
+"""There while an import takes more than one transaction: what is there is not whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipam import codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.draft import Draft
-from ipam.errors import BadInputError
+from ipam.errors import BadInputError, UnavailableError
 from ipam.model import Network, Node, Place, State, SubnetShare, check_groups, state
 from ipam.networks import check_change
 from ipam.prefix import Prefix
@@ -22,8 +22,16 @@ from ipam.store.port import Changes, RangeResult
 Owner = tuple[str, str]
 """A node by name and identity."""
 
-_LAYOUT = (codec.META, codec.NETWORKS)
-_OURS = (*_LAYOUT, codec.SUBNETS, codec.PLACES, codec.NODES, codec.FORMER, codec.BLOCKS)
+_LAYOUT = (codec.META, codec.NETWORKS, codec.IMPORTING)
+_OURS = (
+    codec.META,
+    codec.NETWORKS,
+    codec.SUBNETS,
+    codec.PLACES,
+    codec.NODES,
+    codec.FORMER,
+    codec.BLOCKS,
+)
 
 
 @dataclass(slots=True)
@@ -68,6 +76,11 @@ class Ledger:
         self._shares.clear()
         self._blocks.clear()
         for item in found.items:
+            if item.key == codec.IMPORTING:
+                raise UnavailableError(
+                    f"store {self.location} is not whole, an import was interrupted: import the "
+                    "same file again"
+                )
             if item.key.startswith(_OURS):
                 self._put(item.key, item.value, item.mod_revision)
         self._check_cluster()

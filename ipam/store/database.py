@@ -188,6 +188,43 @@ def copy(connection: sqlite3.Connection | None, source: Path, path: Path) -> Non
                 beside.with_name(beside.name + end).unlink(missing_ok=True)
 
 
+_CHECKS = (
+    (
+        "SELECT max(mod_revision) > (SELECT value FROM counters WHERE name = 'revision') FROM keys",
+        "keys are of a later revision than the store",
+    ),
+    (
+        "SELECT max(revision) > (SELECT value FROM counters WHERE name = 'revision') FROM changes",
+        "changes are of a later revision than the store",
+    ),
+    (
+        "SELECT count(*) > 0 FROM keys WHERE create_revision > mod_revision OR create_revision < 1",
+        "keys were changed before they were made",
+    ),
+    (
+        "SELECT count(*) > 0 FROM keys WHERE mod_revision >"
+        " (SELECT value FROM counters WHERE name = 'compacted') AND NOT EXISTS (SELECT 1 FROM"
+        " changes WHERE changes.revision = mod_revision AND changes.key = keys.key)",
+        "keys have changed and no change says so",
+    ),
+    (
+        "SELECT count(*) > 0 FROM keys WHERE lease IS NOT NULL AND lease NOT IN"
+        " (SELECT lease FROM leases)",
+        "keys have a lease that is not there",
+    ),
+)
+
+
+def problems(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong with the file: pages that do not fit together, counts that cannot be."""
+    rows = connection.execute("PRAGMA integrity_check(20)").fetchall()
+    found = [str(row[0]) for row in rows if row[0] != "ok"]
+    for query, problem in _CHECKS if not found else ():
+        (is_wrong,) = connection.execute(query).fetchone()
+        found += [problem] if is_wrong else []
+    return found
+
+
 def explained(path: Path, error: sqlite3.Error | OSError) -> UnavailableError:
     """What an error of SQLite means to the operator, in one line."""
     if isinstance(error, sqlite3.Error):

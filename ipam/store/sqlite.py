@@ -157,6 +157,11 @@ class SqliteStore:
         with self._reading() as connection:
             database.copy(connection, self._path, path)
 
+    def problems(self) -> list[str]:
+        """What is wrong with the file itself, whatever its records say."""
+        with self._reading() as connection:
+            return [] if connection is None else database.problems(connection)
+
     def changes(self, prefix: str, after_revision: int) -> Changes:
         """What a watch asks for: whatever has changed by now."""
         with self._reading() as connection:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "blocks": ("blocks", "Show the address blocks and their owners."),
     "explain": ("explain", "Say where packets to an address or node go, and why."),
     "verify": ("verify", "Check the present route tables against the promises."),
+    "store": ("store", "Check, export, import and back up the store."),
     "simulate": ("simulate", "Replay events against a simulated cluster and measure."),
     "demo": ("demo", "Plan, apply and fail over 1,500 nodes under a quota of 50."),
     "aws": ("aws", "Look at a VPC of AWS: quotas, permissions, what is there."),
