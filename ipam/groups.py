@@ -27,12 +27,17 @@ class Group:
     free: int
 
 
+_CHEAP = 1.15  # times the cap: what two groups may carry that are to become one for a new subnet
+
+
 @dataclass(frozen=True, slots=True)
 class Arrangement:
     """How the groups should fill: up to ``cap`` blocks each, and those of ``closing`` last.
 
-    A subnet with more groups than its share lets its lightest siblings run dry, until the two are
-    small enough to be one and the entry is free for another subnet.
+    In each subnet these are its lightest siblings. What all others cannot take below the cap is
+    theirs: so they can be one group whenever another subnet needs the entry more, and two again
+    later, and nobody waits until nodes have left. A subnet with more groups than its share, where
+    others lack some, lets as many pairs run dry.
     """
 
     cap: int
@@ -96,6 +101,7 @@ class _Division:
         self._draft = draft
         self._family = family
         self._opened: dict[str, _Subnet] = {}
+        self._joining = joining.keys()
         spaces = {subnet: draft.spaces_of(subnet, family) for subnet in draft.subnet_names}
         self._least = {subnet: len(own) for subnet, own in spaces.items() if own}
         self._have = {subnet: len(draft.groups(subnet, family)) for subnet in self._least}
@@ -103,14 +109,29 @@ class _Division:
             subnet: joining.get(subnet, 0) + sum(space.load for space in spaces[subnet])
             for subnet in self._least
         }
-        usable = max(budget - held_back(budget), sum(self._least.values()))
+        self._over = sum(self._have.values()) - max(budget, sum(self._least.values()))
+        self._divide(budget)
+        if held_back(budget) and not self._can_give_back():
+            self._divide(budget - held_back(budget))
+
+    def _divide(self, entries: int) -> None:
+        """Share so many entries out."""
+        usable = max(entries, sum(self._least.values()))
         self._cap = least_cap(self._loads, self._least, usable)
         self._share = wanted(self._loads, self._least, self._cap)
         self._spare = usable - sum(self._have.values())
 
+    def _can_give_back(self) -> bool:
+        """Whether two groups could become one at little cost once all others are at the cap."""
+        return any(
+            2 <= share > self._least[subnet]
+            and self._loads[subnet] - (share - 2) * self._cap <= _CHEAP * self._cap
+            for subnet, share in self._share.items()
+        )
+
     def fit(self) -> None:
         """Join until nothing is over the budget."""
-        while self._spare < 0:
+        while self._over > 0:
             subnet = self._lightest(self._least)
             if subnet is None:
                 return
@@ -158,6 +179,7 @@ class _Division:
         self._open(subnet).join_lightest()
         self._have[subnet] -= 1
         self._spare += 1
+        self._over -= 1
 
     def _lightest(self, keep: Mapping[str, int]) -> str | None:
         """The subnet with the lightest siblings, of those that have more groups than to keep."""
@@ -165,7 +187,10 @@ class _Division:
         return min(many, key=lambda s: (self._open(s).lightest_pair()[0], s), default=None)
 
     def _closing(self) -> Iterable[Prefix]:
-        """The lightest siblings in subnets with too many groups, as many as others lack."""
+        """The lightest siblings where nodes join; with too many groups, as many as others lack."""
+        for subnet in self._joining & self._have.keys():
+            if self._open(subnet).has_pair():
+                yield from self._open(subnet).lightest_pair()[1].halves()
         lacking = sum(max(0, self._share[s] - self._have[s]) for s in self._have)
         pairs: list[tuple[int, Prefix]] = []
         for subnet in self._have if lacking else ():
