@@ -69,12 +69,22 @@ class Cluster:
         Raises BadInputError where a file is none, UnavailableError where one, or the cloud,
         cannot be read.
         """
+        return cls._open(path, SimulatedClock())
+
+    @classmethod
+    def live(cls, path: Path) -> Cluster:
+        """The same, where the time of a simulated VPC passes as it does outside."""
+        return cls._open(path, SystemClock())
+
+    @classmethod
+    def _open(cls, path: Path, clock: Clock) -> Cluster:
         file = load_cluster(path)
         source = file.fabric.source
         store = SqliteStore(file.store)
         if isinstance(source, SimulatedSource):
             described = read_describe(source.describe, file.fabric.quota)
-            return cls._simulated(file, store, described, _tables(file.store, described.vpc))
+            tables = _tables(file.store, described.vpc)
+            return cls._simulated(file, store, described, tables, clock)
         fabric, clock = _real(file, source)
         _check_networks(file.path, file.networks, fabric.read())
         return cls(file, store, fabric, clock)
@@ -91,15 +101,19 @@ class Cluster:
             described = read_describe(source.describe, file.fabric.quota)
         else:
             described = _real(file, source)[0].read()
-        return cls._simulated(file, MemoryStore(), described, MemoryStorage())
+        return cls._simulated(file, MemoryStore(), described, MemoryStorage(), SimulatedClock())
 
     @classmethod
     def _simulated(
-        cls, file: ClusterFile, store: Store, described: Observation, storage: TableStorage
+        cls,
+        file: ClusterFile,
+        store: Store,
+        described: Observation,
+        storage: TableStorage,
+        clock: Clock,
     ) -> Cluster:
         _check_networks(file.path, file.networks, described)
         described = _with_checks_off(described, store)
-        clock = SimulatedClock()
         vpc = SimulatedVpc(described, storage, clock, Behaviour())
         return cls(file, store, SimulatedFabric(vpc, NoFaults()), clock)
 

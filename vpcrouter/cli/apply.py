@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from vpcrouter.cli.options import Slack, cluster_option, documented, output_opti
 from vpcrouter.cli.output import complain, counted, few, write
 from vpcrouter.cli.plan import ending, make_plan
 from vpcrouter.cli.report import plan_report, say_blocked, say_view, step_columns
-from vpcrouter.cli.source import opened
+from vpcrouter.cli.source import cluster_path, opened
 from vpcrouter.model import Plan, Snapshot
 from vpcrouter.wire.dump import (
     Json,
@@ -41,6 +42,7 @@ _EXAMPLES = """
 vpcrouter apply -f cluster.yaml
 vpcrouter apply -f cluster.yaml --dry-run
 vpcrouter apply -f cluster.yaml --yes -o json      # for scripts
+vpcrouter apply -f cluster.yaml --yes --follow     # until it is stopped
 """
 
 
@@ -57,15 +59,31 @@ vpcrouter apply -f cluster.yaml --yes -o json      # for scripts
 @click.option(
     "--yes", is_flag=True, help="Answer yes to every question, also whether to remove much."
 )
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Keep them as planned until a signal; removes much only if asked.",
+)
 def command(
-    cluster_file: str | None, output: Output, slack: float | None, dry_run: bool, yes: bool
+    cluster_file: str | None,
+    output: Output,
+    slack: float | None,
+    dry_run: bool,
+    yes: bool,
+    follow: bool,
 ) -> ExitCode:
     """Give new nodes their addresses, then change the route tables as 'vpcrouter plan' shows.
 
     Asks first. Every step is checked right before it is sent: none makes an address unreachable
     or takes a table over its limit. Interrupting is safe at any point: running it again goes on
     from what is there.
+
+    With --follow it goes on: failures are acted on at once, changes once they are quiet, and what
+    others change is put right within a minute. SIGTERM and SIGINT end it between two steps. What
+    would remove much is then never done: it is said, and waits for an apply without --follow.
     """
+    if follow:
+        return _follow(cluster_path(cluster_file), slack, output, dry_run=dry_run, yes=yes)
     with opened(cluster_file) as cluster:
         share = cluster.file.planning.slack if slack is None else slack
         before = cluster.present()
@@ -83,6 +101,18 @@ def command(
         if not yes and changes and not agreed(question):
             raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
         return _apply(cluster, share, output, yes=yes)
+
+
+def _follow(
+    path: Path, slack: float | None, output: Output, *, dry_run: bool, yes: bool
+) -> ExitCode:
+    from vpcrouter.cli.follow import follow
+
+    if dry_run:
+        raise click.UsageError("--follow and --dry-run exclude each other: give one")
+    if not yes and not agreed(f"Keep changing the route tables of {path} as planned?"):
+        raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
+    return follow(path, slack, output)
 
 
 def membership(before: View, after: View) -> str:

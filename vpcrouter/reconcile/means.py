@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from vpcrouter.cluster import Cluster
-from vpcrouter.config import SimulatedSource
-from vpcrouter.service import Means, SharedPace, ThreadWorkers, alone
+from vpcrouter.config import AwsSource, LinuxSource
+from vpcrouter.service import InlineWorkers, Means, SharedPace, ThreadWorkers, Unpaced, alone
 
 
 def means_of(cluster: Cluster) -> Means:
@@ -14,6 +14,9 @@ def means_of(cluster: Cluster) -> Means:
 
     The workers are to be closed by whoever asks.
     """
-    if isinstance(cluster.file.fabric.source, SimulatedSource):
-        return alone(cluster.clock)
-    return Means(ThreadWorkers(), SharedPace(cluster.store, time.time), cluster.clock)
+    source = cluster.file.fabric.source
+    if isinstance(source, AwsSource):
+        return Means(ThreadWorkers(), SharedPace(cluster.store, time.time), cluster.clock)
+    if isinstance(source, LinuxSource):
+        return Means(InlineWorkers(cluster.clock), Unpaced(), cluster.clock)
+    return alone(cluster.clock)

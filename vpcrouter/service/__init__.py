@@ -2,12 +2,13 @@
 
 from vpcrouter.service.checks import Checks, NotSwitched, Switch, switched_off, wanted
 from vpcrouter.service.guard import removals
-from vpcrouter.service.pace import LocalPace, Pace, SharedPace
+from vpcrouter.service.pace import LocalPace, Pace, SharedPace, Unpaced
 from vpcrouter.service.progress import Failed, Finished, Made, Planned, Progress, Removal
-from vpcrouter.service.router import Means, Router, alone
+from vpcrouter.service.router import SECONDS_BETWEEN, Means, Passed, Router, alone
 from vpcrouter.service.workers import InlineWorkers, ThreadWorkers, Workers
 
 __all__ = [
+    "SECONDS_BETWEEN",
     "Checks",
     "Failed",
     "Finished",
@@ -17,6 +18,7 @@ __all__ = [
     "Means",
     "NotSwitched",
     "Pace",
+    "Passed",
     "Planned",
     "Progress",
     "Removal",
@@ -24,6 +26,7 @@ __all__ = [
     "SharedPace",
     "Switch",
     "ThreadWorkers",
+    "Unpaced",
     "Workers",
     "alone",
     "removals",

@@ -63,6 +63,17 @@ class Bucket:
         return Bucket(self.tokens - tokens, self.at)
 
 
+class Unpaced:
+    """Calls that cost nobody anything."""
+
+    def take(self, call: Call, *, urgent: bool) -> float:  # noqa: ARG002
+        """At once."""
+        return 0.0
+
+    def slow_down(self, call: Call, seconds: float) -> None:
+        """Nobody refuses any."""
+
+
 class LocalPace:
     """The pace of a process that is alone."""
 
