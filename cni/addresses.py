@@ -17,7 +17,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -128,6 +128,11 @@ class AddressFile:
             self._synced = written
 
     @property
+    def changes(self) -> int:
+        """How often anything has been changed since this was opened."""
+        return self._written
+
+    @property
     def blocks(self) -> tuple[Prefix, ...]:
         """The blocks that addresses come from."""
         return self._blocks
@@ -143,6 +148,27 @@ class AddressFile:
                 database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
             self._blocks = wanted
         self.sync()
+
+    def drop(self, blocks: Collection[Prefix]) -> tuple[Prefix, ...]:
+        """Take no more addresses from these blocks; gives those of them that nothing uses.
+
+        Only these are dropped: no endpoint has an address of them, and none rests.
+        """
+        with self._turn:
+            occupied = self.occupied()
+            empty = [
+                b for b in self._blocks if b in blocks and not any(map(b.holds, occupied[b.family]))
+            ]
+            self.set_blocks([block for block in self._blocks if block not in empty])
+        return tuple(empty)
+
+    def occupied(self) -> dict[Family, set[int]]:
+        """The addresses that endpoints have, and those that rest."""
+        with self._turn:
+            found = {family: set(used) for family, used in self._used.items()}
+            for family, value in self._resting:
+                found[family].add(value)
+            return found
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All endpoints, in the order in which they were made."""

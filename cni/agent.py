@@ -6,40 +6,49 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from cni.addresses import AddressFile
+from cni.caretaker import Caretaker, Meter
 from cni.datapath import Datapath
-from cni.follower import Follower, Identity
+from cni.follower import Follower, Identity, Settings
+from cni.holdings import Holdings, Registration
 from cni.host import Host
 from cni.install import install_configuration, install_program
+from cni.options import Options
 from cni.plugin import SOCKET
 from cni.pods import Pods
 from cni.protocol import Attachment
 from cni.reaper import Reaper
+from cni.reports import Load
 from cni.server import Server
+from cni.state import AgentState
+from cni.telemetry import Tally, Telemetry
 from cni.turns import Turns
+from ipam.claims import Claims
 from ipam.errors import BadInputError, VpcrouterError
+from ipam.prefix import Prefix
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 
-_TICK = 0.2  # seconds between looks at what the follower has found
+_TICK = 0.2  # seconds between looks at what is left to do
+_ROUND = 10.0  # seconds between looks after pods
 _WORKERS = 4  # threads that carry out requests: while one waits for the kernel, another computes
 _SWITCH = 0.0005  # seconds that a busy thread keeps a request waiting for the interpreter
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
-
-log = logging.getLogger(__name__)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--node", required=True, help="Name of this node in the cluster.")
 @click.option("--identity", required=True, help="Its instance id or UID.")
 @click.option("--store", required=True, type=_FILE, help="The cluster's store.")
+@click.option("--subnet", default="", help="Its subnet, where the node is to register itself.")
+@click.option("--label", "labels", multiple=True, help="A label of the node, as KEY=VALUE.")
 @click.option(
     "--state",
     type=_FOLDER,
@@ -50,36 +59,71 @@ log = logging.getLogger(__name__)
 @click.option(
     "--socket", type=_FILE, default=Path(SOCKET), show_default=True, help="Where the plugin calls."
 )
+@click.option("--metrics", type=_FILE, help="Socket for metrics [default: beside the other].")
 @click.option("--uplink", default="", help="Interface towards the VPC router [default: by route].")
 @click.option("--cni-bin", type=_FOLDER, help="Put the plugin into this folder.")
 @click.option("--cni-conf", type=_FOLDER, help="Put its configuration here once pods can start.")
 @click.option("--network", default="vpcrouter", show_default=True, help="Its name there.")
+@click.option("--chain", multiple=True, help="A plugin that comes after ours there.")
+@click.option(
+    "--keep-source",
+    multiple=True,
+    help="A range outside of the networks to which pods keep their address.",
+)
+@click.option("--masquerade/--no-masquerade", default=True, show_default=True)
+@click.option("--routes-only", is_flag=True, help="Keep routes alone, under another CNI plugin.")
 def main(
     node: str,
     identity: str,
     store: Path,
+    subnet: str,
+    labels: Sequence[str],
     state: Path,
     socket: Path,
+    metrics: Path | None,
     uplink: str,
     cni_bin: Path | None,
     cni_conf: Path | None,
     network: str,
+    chain: Sequence[str],
+    keep_source: Sequence[str],
+    masquerade: bool,
+    routes_only: bool,
 ) -> None:
     """Serve the pods of this node until the process is told to end.
 
     Pods go on running while no agent does.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    follower = Follower(_connector(store), Identity(node, identity), uplink)
     try:
-        if cni_bin is not None:
-            install_program(cni_bin, socket)
-        _serve(follower, state, identity, socket, uplink, _announcer(cni_conf, network))
+        kept = tuple(map(Prefix.parse, keep_source)) if masquerade and not routes_only else None
+        options = Options(
+            who=Identity(node, identity),
+            registration=Registration(subnet, dict(map(_label, labels))),
+            state=state,
+            socket=socket,
+            metrics=metrics or socket.with_name("metrics.sock"),
+            settings=Settings(uplink, kept),
+            cni_bin=cni_bin,
+            cni_conf=cni_conf,
+            network=network,
+            chain=tuple(chain),
+        )
+        sys.setswitchinterval(_SWITCH)
+        if routes_only:
+            _keep_routes(options, _connector(store))
+        else:
+            _serve(options, _connector(store))
     except VpcrouterError as error:
         click.echo(f"vpcrouter-agent: {error}", err=True)
         sys.exit(2 if isinstance(error, BadInputError) else 5)
-    finally:
-        follower.stop()
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise BadInputError(f"label {text!r}: write it as KEY=VALUE")
+    return key, value
 
 
 def _connector(store: Path) -> Callable[[], Store]:
@@ -89,51 +133,78 @@ def _connector(store: Path) -> Callable[[], Store]:
     return connect
 
 
-def _announcer(folder: Path | None, network: str) -> Callable[[], None]:
-    def announce() -> None:
-        if folder is not None:
-            install_configuration(folder, network)
+def _keep_routes(options: Options, connect: Callable[[], Store]) -> None:
+    """What a node does that another CNI plugin gives pods to."""
 
-    return announce
+    def measure(_: Sequence[Prefix]) -> dict[Prefix, Load]:
+        return {}
 
-
-def _serve(
-    follower: Follower,
-    state: Path,
-    identity: str,
-    socket: Path,
-    uplink_name: str,
-    announce: Callable[[], None],
-) -> None:
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sys.setswitchinterval(_SWITCH)
+    follower = Follower(connect, None, measure, options.who, options.settings)
+    state = AgentState(None, follower.standing, Tally())
     with ExitStack() as stack:
-        with Host() as host:
-            mtu = host.uplink(uplink_name).mtu
-        addresses = stack.enter_context(AddressFile(state / "pods.sqlite", identity))
-        reaper = Reaper()
-        stack.callback(reaper.stop)
-        turns: Turns[Attachment] = Turns()
-        first, *others = (
-            Pods(addresses, stack.enter_context(Datapath(reaper)), turns, mtu)
-            for _ in range(1 + _WORKERS)
-        )
-        server = Server(socket, [pods.answer for pods in others])
-        reaper.start()
-        first.remove_left_over()
-        server.make_good(first.answer)
-        stack.enter_context(server)
+        stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
+        stack.callback(follower.stop)
         follower.start()
         stopped = _stop_on_signals()
         while not stopped():
-            if follower.blocks is not None:
-                addresses.set_blocks(follower.blocks)
-            if addresses.blocks:
-                announce()
-            server.make_good(first.answer)
+            time.sleep(_TICK)
+
+
+def _serve(options: Options, connect: Callable[[], Store]) -> None:
+    options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Host() as host:
+        mtu = host.uplink(options.settings.uplink).mtu
+    tally = Tally()
+    with ExitStack() as stack:
+        disk = options.state / "pods.sqlite"
+        addresses = stack.enter_context(AddressFile(disk, options.who.identity))
+        if options.cni_bin is not None:
+            install_program(options.cni_bin, options.socket)
+        reaper = Reaper()
+        stack.callback(reaper.stop)
+        turns: Turns[Attachment] = Turns()
+        paths = [stack.enter_context(Datapath(reaper)) for _ in range(1 + _WORKERS)]
+        first, *others = (Pods(addresses, path, turns, mtu) for path in paths)
+        server = Server(options.socket, [tally.counting(pods.answer) for pods in others])
+        reaper.start()
+        first.remove_left_over()
+        server.make_good(first.answer)
+        follower = _follower(options, connect, addresses)
+        state = AgentState(addresses, follower.standing, tally)
+        stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
+        stack.enter_context(server)
+        stack.callback(follower.stop)
+        follower.start()
+        _tend(options, addresses, server, first, Caretaker(addresses, first, paths[0]))
+
+
+def _follower(options: Options, connect: Callable[[], Store], addresses: AddressFile) -> Follower:
+    def hold(store: Store) -> Holdings:
+        claims = Claims(store, options.who.node, options.who.identity)
+        return Holdings(claims, addresses, options.registration)
+
+    return Follower(connect, hold, Meter(addresses).read, options.who, options.settings)
+
+
+def _tend(
+    options: Options, addresses: AddressFile, server: Server, pods: Pods, caretaker: Caretaker
+) -> None:
+    """What there is to do besides requests, until the process is told to end."""
+    stopped = _stop_on_signals()
+    looked = time.monotonic()
+    while not stopped():
+        if addresses.blocks and options.cni_conf is not None:
+            install_configuration(options.cni_conf, options.network, options.chain)
+        server.make_good(pods.answer)
+        try:
             addresses.tidy()
             addresses.sync()
-            time.sleep(_TICK)
+        except VpcrouterError as error:
+            logging.warning("%s", error)
+        if time.monotonic() >= looked + _ROUND:
+            looked = time.monotonic()
+            caretaker.look()
+        time.sleep(_TICK)
 
 
 def _stop_on_signals() -> Callable[[], bool]:

@@ -29,7 +29,7 @@ from cni.kernel import Kernel, KernelError
 from cni.namespaces import enter, opened, own, refuse_same
 from cni.netlink import Link, Reply
 from cni.reaper import SET_ASIDE, Reaper
-from ipam.prefix import Family, parse_address
+from ipam.prefix import Family, Prefix, parse_address
 
 HOST_MAC = "0a:58:a9:fe:01:01"
 """The hardware address of every pod link's end on the host; udev leaves one that is set alone."""
@@ -115,6 +115,27 @@ class Datapath:
             raise CniError(
                 Code.DATAPATH, f"link {link} cannot be removed: {os.strerror(reply.error)}"
             )
+
+    def exists(self, link: str) -> bool:
+        """Whether there is such a link."""
+        (reply,) = self._host.exchange([netlink.get_link(link)])
+        return not reply.error
+
+    def mend(self, wiring: Wiring) -> None:
+        """Give a pod's link what it has lost on the host: routes and neighbours."""
+        with _explained(wiring):
+            (found,) = self._host.do((netlink.get_link(wiring.link),))
+            self._set_up_host(wiring, netlink.parse_link(found.body).index)
+
+    def routes(self) -> frozenset[tuple[Prefix, int | None]]:
+        """The routes to our pods, each with the index of its link."""
+        found = []
+        for family in Family:
+            for reply in self._host.dump(netlink.get_routes(family)):
+                route = netlink.parse_route(reply.body)
+                if route.protocol == PROTOCOL and route.via is None:
+                    found.append((route.destination, route.link))
+        return frozenset(found)
 
     @contextmanager
     def _pod(self, namespace: int) -> Iterator[Kernel]:

@@ -7,21 +7,28 @@ With the store away everything stays as it is. What was last known of the own bl
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cni import surroundings
+from cni.feed import Feed
+from cni.firewall import Firewall
+from cni.holdings import Holdings
 from cni.host import Host, Uplink
 from cni.hostroutes import wanted_routes
-from cni.surroundings import Surroundings, agent_key, dump_uplinks
-from cni.transit import ruleset
-from ipam.errors import BadInputError, UnavailableError, VpcrouterError
+from cni.reports import Load, Report, dump_report
+from cni.surroundings import Surroundings, View, agent_key, dump_uplinks, report_key
+from cni.transit import Rules
+from ipam.errors import VpcrouterError
+from ipam.model import families_of
 from ipam.prefix import Prefix
 from ipam.store.port import Compare, Put, Store
 
-_PAUSE = 1.0  # seconds, between attempts and between looks at the store
+_PAUSE = 0.5  # seconds between looks at the store, at most
+_CHECK = 5.0  # seconds between looks at what others have changed
+_REPORT = 60  # seconds between reports of how much blocks are used
+_AGAIN = 1.0  # seconds until the next attempt
 
 log = logging.getLogger(__name__)
 
@@ -34,22 +41,62 @@ class Identity:
     identity: str
 
 
-class Follower(threading.Thread):
-    """Runs until ``stop``. ``blocks`` is None until the store has said what the node owns."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the node's network is to be: see ``transit.Rules`` for ``kept``."""
 
-    def __init__(self, connect: Callable[[], Store], who: Identity, uplink_name: str) -> None:
+    uplink: str
+    kept: tuple[Prefix, ...] | None
+
+
+@dataclass(slots=True)
+class Standing:
+    """How the follower gets on, for whoever wants to know: written by its thread alone.
+
+    ``heard`` is when the store last answered, by the monotonic clock; 0: never.
+    """
+
+    heard: float = 0.0
+    revision: int = 0
+    routes: int = 0
+    unrouted: int = 0
+    failures: int = 0
+
+
+class Follower(threading.Thread):
+    """Runs until ``stop``.
+
+    ``connect`` opens the store, ``hold`` what deals with the node's blocks over it, None where
+    nobody takes addresses from them here. ``measure`` says how much the blocks are used.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Store],
+        hold: Callable[[Store], Holdings] | None,
+        measure: Callable[[Sequence[Prefix]], dict[Prefix, Load]],
+        who: Identity,
+        settings: Settings,
+    ) -> None:
         super().__init__(name="follower", daemon=True)
-        self.blocks: tuple[Prefix, ...] | None = None
+        self.standing = Standing()
         self._connect = connect
+        self._hold = hold
+        self._measure = measure
         self._who = who
-        self._uplink_name = uplink_name
+        self._settings = settings
         self._stopping = threading.Event()
-        self._rules = ""
+        self._firewall = Firewall()
         self._said: set[str] = set()
+        self._checked = self._reported = float("-inf")
+        self._seen: Surroundings | None = None
+        self._loads: dict[Prefix, Load] = {}
 
     def stop(self) -> None:
         """End soon; what the node's network is stays."""
         self._stopping.set()
+        if self.is_alive():
+            self.join()
 
     def run(self) -> None:
         """Look, act, wait for changes; from the start where something fails."""
@@ -58,53 +105,95 @@ class Follower(threading.Thread):
                 try:
                     self._follow(host)
                 except VpcrouterError as error:
+                    self.standing.failures += 1
                     self._say(str(error))
-                    self._stopping.wait(_PAUSE)
+                    self._stopping.wait(_AGAIN)
 
     def _follow(self, host: Host) -> None:
         store = self._connect()
         try:
+            view = View(self._who.node, self._who.identity)
+            feed = Feed(store, view)
+            holdings = self._hold(store) if self._hold is not None else None
+            feed.read()
+            changed = True
             while not self._stopping.is_set():
-                found = store.range("/")
-                seen = surroundings.read(
-                    ((item.key, item.value) for item in found.items),
-                    self._who.node,
-                    self._who.identity,
-                )
-                uplink = host.uplink(self._uplink_name)
-                if seen is None:
-                    self._say(f"node {self._who.node} is not in the store: run vpcrouter apply")
-                else:
-                    self._act(host, uplink, seen)
-                    self._register(store, uplink)
-                watch = store.watch("/", found.revision)
-                try:
-                    watch.next(_PAUSE)
-                finally:
-                    watch.close()
+                self.standing.heard = time.monotonic()
+                if changed or time.monotonic() >= self._checked + _CHECK:
+                    self._pass(host, store, view, feed)
+                if holdings is not None:
+                    self._settle(holdings, view, changed)
+                changed = feed.wait(_PAUSE)
         finally:
             store.close()
 
+    def _pass(self, host: Host, store: Store, view: View, feed: Feed) -> None:
+        uplink = host.uplink(self._settings.uplink)
+        seen = view.look()
+        if seen is None:
+            self._checked = time.monotonic()
+            self._say(
+                f"node {self._who.node} ({self._who.identity}) is not in the store: run vpcrouter "
+                "apply"
+            )
+            return
+        is_new = seen != self._seen
+        if is_new or time.monotonic() >= self._checked + _CHECK:
+            self._act(host, uplink, seen)
+            self._write(store, agent_key(self._who.node), self._uplinks(uplink))
+            self._tell(store, seen, feed.revision, is_new)
+            self._seen = seen
+
+    def _settle(self, holdings: Holdings, view: View, changed: bool) -> None:
+        """What fails here must not keep the routes from following."""
+        try:
+            holdings.keep_alive()
+            networks = (network for network in view.networks() if not network.tenants)
+            holdings.settle(families_of(networks), changed)
+        except VpcrouterError as error:
+            self._say(str(error))
+        if holdings.refused:
+            self._say(f"no further blocks are granted: {holdings.refused}")
+
     def _act(self, host: Host, uplink: Uplink, seen: Surroundings) -> None:
         """First what keeps packets from looping, then what makes others send us any."""
-        host.allow_forwarding(uplink)
-        host.keep_split_horizon()
-        rules = ruleset(uplink.name, seen.networks, seen.blocks)
-        if rules != self._rules:
-            _load(rules)
-            self._rules = rules
-        host.refuse_unassigned(seen.blocks)
-        foreign = host.put_routes(wanted_routes(seen.neighbours, seen.uplinks), uplink)
-        if foreign:
-            listed = ", ".join(map(str, foreign))
-            self._say(f"foreign routes stand in the way of host routes to {listed}: remove them")
-        for problem in seen.problems:
+        routes = wanted_routes(seen.neighbours, seen.uplinks)
+        rules = Rules(uplink.name, seen.ranges, seen.blocks, self._settings.kept)
+        if time.monotonic() >= self._checked + _CHECK:
+            self._checked = time.monotonic()
+            host.allow_forwarding(uplink)
+            host.keep_split_horizon()
+            self._firewall.check(rules)
+            host.refuse_unassigned(seen.blocks)
+            problems = host.check_routes(routes, uplink)
+        else:
+            self._firewall.load(rules)
+            host.refuse_unassigned(seen.blocks)
+            problems = host.put_routes(routes, uplink)
+        for problem in (*problems, *seen.problems):
             self._say(problem)
-        self.blocks = seen.blocks
+        self.standing.routes = len(routes)
+        self.standing.unrouted = len(seen.unrouted)
 
-    def _register(self, store: Store, uplink: Uplink) -> None:
-        key = agent_key(self._who.node)
-        value = dump_uplinks(self._who.identity, uplink.addresses)
+    def _uplinks(self, uplink: Uplink) -> bytes:
+        return dump_uplinks(self._who.identity, uplink.addresses)
+
+    def _tell(self, store: Store, seen: Surroundings, revision: int, is_new: bool) -> None:
+        """Report what the routes reflect after every change, and loads once a minute.
+
+        What changes elsewhere in the cluster is no reason: reports would be as many as its square.
+        """
+        now = time.monotonic()
+        if now >= self._reported + _REPORT:
+            self._reported = now
+            self._loads = self._measure(seen.blocks)
+            is_new = True
+        if is_new:
+            self.standing.revision = revision
+            report = Report(revision, seen.unrouted, self._loads, _REPORT)
+            self._write(store, report_key(self._who.node, self._who.identity), dump_report(report))
+
+    def _write(self, store: Store, key: str, value: bytes) -> None:
         present = store.get(key)
         if present is None or present.value != value:
             revision = 0 if present is None else present.mod_revision
@@ -115,19 +204,3 @@ class Follower(threading.Thread):
         if message not in self._said:
             self._said.add(message)
             log.warning("%s", message)
-
-
-def _load(rules: str) -> None:
-    try:
-        done = subprocess.run(
-            ("nft", "-f", "-"),  # noqa: S607 - where it is differs
-            input=rules,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise BadInputError("nft is missing: install the package nftables") from error
-    if done.returncode:
-        reason = done.stderr.partition("\n")[0]
-        raise UnavailableError(f"rules for transit cannot be loaded ({reason}): check nftables")

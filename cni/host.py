@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,19 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from cni import netlink
 from cni.hostroutes import PROTOCOL, HostRoute, PresentRoute, route_changes
+from cni.kernel import Kernel, KernelError
+from cni.netlink import SOCKET_FAMILY, Route
 from cni.transit import MARK
 from ipam.errors import BadInputError, UnavailableError
-from ipam.prefix import Family, Prefix, format_address, parse_address
+from ipam.prefix import Family, Prefix, parse_address
 
 METRIC = 50
 """Of our host routes: before the metrics that DHCP and network managers choose."""
 
-_SOCKET_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
-_MAIN_TABLE = 254
+_MAIN_TABLE = netlink.MAIN_TABLE
 _GLOBAL_SCOPE = 0
-_UNREACHABLE = 7
 _RULES: dict[int, dict[str, int | str]] = {
     1170: {"table": _MAIN_TABLE, "suppress_prefixlen": 0},
     1171: {"action": "unreachable"},
@@ -48,12 +49,16 @@ class Host:
 
     def __init__(self) -> None:
         self._kernel = IPRoute()
+        self._routes = Kernel()
+        self._put: dict[Prefix, int] = {}
+        self._uplink = 0
 
     def __enter__(self) -> Host:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kernel.close()
+        self._routes.close()
 
     def uplink(self, name: str) -> Uplink:
         """The interface of this name, or that of the default route if the name is empty."""
@@ -71,7 +76,7 @@ class Host:
         """Let packets pass between pods and uplink, in and out by the same interface too."""
         accept = _switch("ipv6", uplink.name, "accept_ra")
         # A kernel that forwards listens to router advertisements only with 2.
-        if accept.exists() and accept.read_text(encoding="ascii").strip() == "1":
+        if _reads(accept, "1"):
             _turn(accept, "2")
         _turn(_switch("ipv4", "all", "forwarding"), "1")
         _turn(_switch("ipv6", "all", "forwarding"), "1")
@@ -79,11 +84,15 @@ class Host:
         # sender's router to go round us.
         for name in ("all", uplink.name):
             _turn(_switch("ipv4", name, "send_redirects"), "0")
+        # The way back of what a forwarder passes on is another one: loose, not strict.
+        strict = [_switch("ipv4", name, "rp_filter") for name in ("all", uplink.name)]
+        if any(_reads(switch, "1") for switch in strict):
+            _turn(strict[-1], "2")
 
     def keep_split_horizon(self) -> None:
         """Transit takes any route but the default one, else it is refused as unreachable."""
         with _explained("rules cannot be set"):
-            for family in _SOCKET_FAMILY.values():
+            for family in SOCKET_FAMILY.values():
                 present = {rule.get("priority") for rule in self._kernel.get_rules(family=family)}
                 for priority, action in _RULES.items():
                     if priority not in present:
@@ -96,27 +105,57 @@ class Host:
                             **action,
                         )
 
-    def put_routes(self, wanted: tuple[HostRoute, ...], uplink: Uplink) -> tuple[Prefix, ...]:
-        """Make our host routes the wanted ones; gives those that a foreign route keeps out."""
+    def put_routes(self, wanted: tuple[HostRoute, ...], uplink: Uplink) -> Sequence[str]:
+        """Make our host routes the wanted ones, by what was put before; gives what is not right.
+
+        Only what differs from the last time is sent, so changes that others have made since are
+        seen by ``check_routes`` alone.
+        """
+        if uplink.index != self._uplink:
+            return self.check_routes(wanted, uplink)
+        targets = {route.destination: route.via for route in wanted}
+        new = [route for route in wanted if route.destination not in self._put]
+        moved = [
+            route for route in wanted if self._put.get(route.destination, route.via) != route.via
+        ]
+        gone = [destination for destination in self._put if destination not in targets]
+        make = [*(_new(route, uplink) for route in new), *(_move(r, uplink) for r in moved)]
+        with _explained("host routes cannot be changed"):
+            made = self._routes.put_all(make)
+            removed = self._routes.put_all([_delete(destination, METRIC) for destination in gone])
+        if any(made) or any(code not in (0, errno.ESRCH) for code in removed):
+            return self.check_routes(wanted, uplink)
+        self._put = targets
+        return ()
+
+    def check_routes(self, wanted: tuple[HostRoute, ...], uplink: Uplink) -> Sequence[str]:
+        """Make our host routes the wanted ones, by what the kernel has."""
         with _explained("host routes cannot be changed"):
             changes = route_changes(wanted, self.routes(), uplink.index, METRIC)
-            for route in changes.put:
-                self._kernel.route(
-                    "replace",
-                    **_destination(route.destination),
-                    gateway=format_address(route.destination.family, route.via),
-                    oif=uplink.index,
-                    proto=PROTOCOL,
-                    priority=METRIC,
-                )
-            for present in changes.remove:
-                self._remove(present)
-        return changes.in_the_way
+            codes = self._routes.put_all([_move(route, uplink) for route in changes.put])
+            self._routes.put_all([_delete(r.destination, r.metric) for r in changes.remove])
+        refused = {
+            route.destination: os.strerror(code)
+            for route, code in zip(changes.put, codes, strict=True)
+            if code
+        }
+        missing = {*refused, *changes.in_the_way}
+        self._put = {r.destination: r.via for r in wanted if r.destination not in missing}
+        self._uplink = uplink.index
+        found = [f"no host route to {d} can be made: {why}" for d, why in refused.items()]
+        if changes.in_the_way:
+            listed = ", ".join(map(str, changes.in_the_way))
+            found.append(f"foreign routes stand in the way of host routes to {listed}: remove them")
+        return found
 
     def refuse_unassigned(self, blocks: tuple[Prefix, ...]) -> None:
         """Answer for addresses of our own blocks that no pod has: they must not go back."""
         with _explained("routes for unassigned addresses cannot be changed"):
-            present = set(self._refused())
+            present = {
+                route.destination
+                for route in self._all()
+                if route.kind == netlink.UNREACHABLE and route.protocol == PROTOCOL
+            }
             for block in set(blocks) - present:
                 self._kernel.route(
                     "replace",
@@ -130,36 +169,23 @@ class Host:
                     "del", **_destination(block), type="unreachable", priority=METRIC
                 )
 
-    def _refused(self) -> Iterator[Prefix]:
-        for family, number in _SOCKET_FAMILY.items():
-            for route in self._kernel.get_routes(family=number, table=_MAIN_TABLE):
-                if route["type"] == _UNREACHABLE and route["proto"] == PROTOCOL:
-                    yield Prefix(family, parse_address(route.get("dst"))[1], route["dst_len"])
-
     def routes(self) -> tuple[PresentRoute, ...]:
         """The routes of the main table, but for default routes and those to pods."""
-        found = []
-        for family, number in _SOCKET_FAMILY.items():
-            for route in self._kernel.get_routes(family=number, table=_MAIN_TABLE):
-                text, gateway = route.get("dst"), route.get("gateway")
-                if text is None or (route["proto"] == PROTOCOL and gateway is None):
-                    continue
-                destination = Prefix(family, parse_address(text)[1], route["dst_len"])
-                via = parse_address(gateway)[1] if gateway else None
-                metric = route.get("priority") or 0
-                found.append(
-                    PresentRoute(destination, via, route.get("oif"), route["proto"], metric)
-                )
-        return tuple(found)
+        return tuple(
+            PresentRoute(r.destination, r.via, r.link, r.protocol, r.metric)
+            for r in self._all()
+            if r.destination.length and (r.protocol != PROTOCOL or r.via is not None)
+        )
 
-    def _remove(self, route: PresentRoute) -> None:
+    def _all(self) -> Iterator[Route]:
         try:
-            self._kernel.route(
-                "del", **_destination(route.destination), proto=PROTOCOL, priority=route.metric
-            )
-        except NetlinkError as error:
-            if error.code != errno.ESRCH:
-                raise
+            for family in Family:
+                for reply in self._routes.dump(netlink.get_routes(family)):
+                    route = netlink.parse_route(reply.body)
+                    if route.table == netlink.MAIN_TABLE:
+                        yield route
+        except (KernelError, OSError) as error:
+            raise UnavailableError(f"the kernel's routes cannot be read ({error})") from error
 
     def _index(self, name: str) -> int:
         try:
@@ -170,19 +196,38 @@ class Host:
             raise
 
     def _default_interface(self) -> int:
-        for family in _SOCKET_FAMILY.values():
+        for family in SOCKET_FAMILY.values():
             for route in self._kernel.get_routes(family=family, table=_MAIN_TABLE):
                 if route["dst_len"] == 0 and route.get("oif"):
                     return int(route.get("oif"))
         raise BadInputError("there is no default route: name the uplink with --uplink")
 
 
+def _new(route: HostRoute, uplink: Uplink) -> bytes:
+    return netlink.new_gateway_route(route.destination, route.via, uplink.index, PROTOCOL, METRIC)
+
+
+def _move(route: HostRoute, uplink: Uplink) -> bytes:
+    return netlink.move_gateway_route(route.destination, route.via, uplink.index, PROTOCOL, METRIC)
+
+
+def _delete(destination: Prefix, metric: int) -> bytes:
+    return netlink.delete_gateway_route(destination, PROTOCOL, metric)
+
+
 def _destination(prefix: Prefix) -> dict[str, object]:
-    return {"family": _SOCKET_FAMILY[prefix.family], "dst": str(prefix), "table": _MAIN_TABLE}
+    return {"family": SOCKET_FAMILY[prefix.family], "dst": str(prefix), "table": _MAIN_TABLE}
 
 
 def _switch(family: str, interface: str, name: str) -> Path:
     return Path("/proc/sys/net") / family / "conf" / interface / name
+
+
+def _reads(switch: Path, value: str) -> bool:
+    try:
+        return switch.read_text(encoding="ascii").strip() == value
+    except OSError:
+        return False
 
 
 def _turn(switch: Path, value: str) -> None:
@@ -200,5 +245,5 @@ def _turn(switch: Path, value: str) -> None:
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except NetlinkError as error:
+    except (NetlinkError, KernelError) as error:
         raise UnavailableError(f"{what}: {os.strerror(error.code)}") from error

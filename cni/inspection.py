@@ -5,8 +5,9 @@ matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -21,20 +22,32 @@ from ipam.prefix import Family, format_address
 _NAME = re.compile(LINK_PREFIX + "[0-9a-f]{12}")
 
 
-def pod_links() -> frozenset[str]:
-    """The names of our links in this network namespace, those set aside too.
+@dataclass(frozen=True, slots=True)
+class PodLink:
+    """Our end of a pod's link; ``transferred`` are all bytes in both directions so far."""
+
+    index: int
+    transferred: int
+
+
+def pod_links() -> dict[str, PodLink]:
+    """Our links in this network namespace by name, those set aside too.
 
     They are known by what they have from the moment in which they are made: the form of their
     name, their kind and their hardware address.
     """
     with IPRoute() as kernel:
-        return frozenset(
-            link.get("ifname")
+        return {
+            link.get("ifname"): PodLink(link["index"], _transferred(link.get("stats64")))
             for link in kernel.get_links()
             if _NAME.fullmatch(link.get("ifname"))
             and link.get("address") in (HOST_MAC, CUT_MAC)
             and link.get(("linkinfo", "kind")) == "veth"
-        )
+        }
+
+
+def _transferred(counters: Mapping[str, int]) -> int:
+    return counters["rx_bytes"] + counters["tx_bytes"]
 
 
 def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cni.plugin import TYPE
 from ipam.errors import UnavailableError
 
 CONFIGURATION = "10-vpcrouter.conflist"
+
+_NEEDS: dict[str, dict[str, object]] = {
+    "portmap": {"capabilities": {"portMappings": True}, "snat": True},
+    "bandwidth": {"capabilities": {"bandwidth": True}},
+}
 
 # Without `site` the interpreter starts in half the time.
 _PROGRAM = """#!{interpreter} -IS
@@ -31,10 +37,14 @@ def install_program(folder: Path, socket: Path) -> None:
     _write(folder / TYPE, text, 0o755)
 
 
-def install_configuration(folder: Path, network: str) -> None:
-    """Tell a runtime that pods of this network can be started; leaves a right one alone."""
-    plugin = {"type": TYPE, "capabilities": {"ips": True, "mac": True}}
-    fields = {"cniVersion": "1.0.0", "name": network, "plugins": [plugin]}
+def install_configuration(folder: Path, network: str, chain: Sequence[str]) -> None:
+    """Tell a runtime that pods of this network can be started; leaves a right one alone.
+
+    ``chain`` are the plugins after ours: portmap and bandwidth, or others that need no setting.
+    """
+    ours: dict[str, object] = {"type": TYPE, "capabilities": {"ips": True, "mac": True}}
+    others = [{"type": name, **_NEEDS.get(name, {})} for name in chain]
+    fields = {"cniVersion": "1.0.0", "name": network, "plugins": [ours, *others]}
     text = json.dumps(fields, indent=2) + "\n"
     path = folder / CONFIGURATION
     if not path.exists() or path.read_text(encoding="utf-8") != text:

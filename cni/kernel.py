@@ -6,11 +6,13 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cni import netlink
 from cni.netlink import Reply
 
 _BUFFER = 1 << 17
+_ATTEMPTS = 10
 _PATIENCE = 10.0  # seconds; the kernel has answered when sending returns
 
 
@@ -51,7 +53,7 @@ class Kernel:
             for reply in netlink.replies(self._socket.recv(_BUFFER)):
                 if reply.sequence >= first:  # else of a batch that was given up
                     place = reply.sequence - first
-                    found.append(Reply(reply.kind, place, reply.error, reply.body))
+                    found.append(replace(reply, sequence=place))
             if found and found[-1].sequence == last - first:
                 return tuple(found)
 
@@ -62,6 +64,32 @@ class Kernel:
             if reply.error:
                 raise KernelError(reply.error, reply.sequence)
         return found
+
+    def dump(self, question: bytes) -> tuple[Reply, ...]:
+        """All that the kernel answers to a question for everything of a kind.
+
+        Asks again where something changed meanwhile; raises KernelError where that never ends.
+        """
+        for _ in range(_ATTEMPTS):
+            found = self._dump_once(question)
+            if not any(reply.flags & netlink.INTERRUPTED for reply in found):
+                return found
+        raise KernelError(errno.EAGAIN, 0)
+
+    def _dump_once(self, question: bytes) -> tuple[Reply, ...]:
+        sequence = self._next
+        self._next += 1
+        self._socket.send(netlink.numbered([question], sequence))
+        found: list[Reply] = []
+        while True:
+            for reply in netlink.replies(self._socket.recv(_BUFFER)):
+                if reply.sequence != sequence:
+                    continue
+                if reply.kind == netlink.DONE:
+                    return tuple(found)
+                if reply.error:
+                    raise KernelError(reply.error, 0)
+                found.append(reply)
 
     def put_all(self, messages: Sequence[bytes], at_once: int = 100) -> tuple[int, ...]:
         """Send any number of messages that ask for acknowledgement; gives the errno of each."""

@@ -19,17 +19,17 @@ NEW_LINK, DELETE_LINK, GET_LINK, SET_LINK = 16, 17, 18, 19
 NEW_ADDRESS = 20
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR = 28
-ERROR = 2
+ERROR, DONE = 2, 3
 
-REQUEST, ACKNOWLEDGE = 0x1, 0x4
+REQUEST, ACKNOWLEDGE, INTERRUPTED, DUMP = 0x1, 0x4, 0x10, 0x300
 REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 
 UP = 1
 """The flag of a link that is switched on."""
 CARRIES = 6
 """The operational state of a link that passes packets (RFC 2863: up)."""
-LOCAL = 2
-"""The type of a route to an address of this network namespace."""
+LOCAL, UNREACHABLE = 2, 7
+"""Types of routes: to an address of this network namespace; to what is refused."""
 
 SOCKET_FAMILY = {Family.IPV4: 2, Family.IPV6: 10}
 MAIN_TABLE = 254
@@ -72,10 +72,24 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """A route of one table; ``via`` is None without a gateway, or with several."""
+
+    destination: Prefix
+    via: int | None
+    link: int | None
+    table: int
+    protocol: int
+    kind: int
+    metric: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One answer: ``kind`` is its message type, ``error`` a positive errno or 0, and its body."""
 
     kind: int
+    flags: int
     sequence: int
     error: int
     body: bytes
@@ -100,11 +114,11 @@ def replies(datagram: bytes) -> Iterator[Reply]:
     """The answers in what one read of the socket gave."""
     position = 0
     while position + _HEADER.size <= len(datagram):
-        length, kind, _flags, sequence, _port = _HEADER.unpack_from(datagram, position)
+        length, kind, flags, sequence, _port = _HEADER.unpack_from(datagram, position)
         body = datagram[position + _HEADER.size : position + length]
         error = -int.from_bytes(body[:4], "little", signed=True) if kind == ERROR else 0
-        yield Reply(kind, sequence, error, body)
-        position += (length + 3) & ~3
+        yield Reply(kind, flags, sequence, error, body)
+        position += max((length + 3) & ~3, _HEADER.size)
 
 
 def parse_link(body: bytes) -> Link:
@@ -120,6 +134,23 @@ def route_type(body: bytes) -> int:
     """What kind of route a reply of kind NEW_ROUTE holds."""
     kind: int = _ROUTE.unpack_from(body)[7]
     return kind
+
+
+def parse_route(body: bytes) -> Route:
+    """The route in a reply of kind NEW_ROUTE."""
+    number, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
+    family = Family.IPV4 if number == SOCKET_FAMILY[Family.IPV4] else Family.IPV6
+    found = _attributes(body, _ROUTE.size)
+    via, link = found.get(_RTA_GATEWAY), found.get(_RTA_OIF)
+    return Route(
+        Prefix(family, int.from_bytes(found.get(_RTA_DST, b""), "big"), length),
+        int.from_bytes(via, "big") if via is not None else None,
+        int.from_bytes(link, "little") if link is not None else None,
+        int.from_bytes(found[_RTA_TABLE], "little") if _RTA_TABLE in found else table,
+        protocol,
+        kind,
+        int.from_bytes(found.get(_RTA_PRIORITY, b""), "little"),
+    )
 
 
 def new_pair(name: str, mac: str, mtu: int, peer: str, peer_mac: str, namespace: int) -> bytes:
@@ -217,13 +248,25 @@ def delete_link_route(family: Family, value: int, protocol: int) -> bytes:
 def new_gateway_route(
     destination: Prefix, gateway: int, index: int, protocol: int, metric: int
 ) -> bytes:
+    """A route by way of a neighbour; refused where one with this destination and metric is."""
+    body = _by_gateway(destination, gateway, index, protocol, metric)
+    return message(NEW_ROUTE, CREATE | EXCLUSIVE | ACKNOWLEDGE, body)
+
+
+def move_gateway_route(
+    destination: Prefix, gateway: int, index: int, protocol: int, metric: int
+) -> bytes:
     """A route by way of a neighbour, in place of the one with this destination and metric."""
-    family = destination.family
-    body = _to_prefix(destination, protocol, _SCOPE_UNIVERSE, _UNICAST)
-    body += _attribute(_RTA_GATEWAY, gateway.to_bytes(family.width // 8, "big"))
-    body += _attribute(_RTA_OIF, _NUMBER.pack(index))
-    body += _attribute(_RTA_PRIORITY, _NUMBER.pack(metric))
+    body = _by_gateway(destination, gateway, index, protocol, metric)
     return message(NEW_ROUTE, CREATE | REPLACE | ACKNOWLEDGE, body)
+
+
+def _by_gateway(destination: Prefix, gateway: int, index: int, protocol: int, metric: int) -> bytes:
+    width = destination.family.width
+    body = _to_prefix(destination, protocol, _SCOPE_UNIVERSE, _UNICAST)
+    body += _attribute(_RTA_GATEWAY, gateway.to_bytes(width // 8, "big"))
+    body += _attribute(_RTA_OIF, _NUMBER.pack(index))
+    return body + _attribute(_RTA_PRIORITY, _NUMBER.pack(metric))
 
 
 def delete_gateway_route(destination: Prefix, protocol: int, metric: int) -> bytes:
@@ -238,6 +281,12 @@ def get_route(family: Family, value: int) -> bytes:
     body = _ROUTE.pack(SOCKET_FAMILY[family], family.width, 0, 0, 0, 0, 0, 0, 0)
     body += _attribute(_RTA_DST, value.to_bytes(family.width // 8, "big"))
     return message(GET_ROUTE, 0, body)
+
+
+def get_routes(family: Family) -> bytes:
+    """Ask for all routes of a family."""
+    body = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, 0, 0, 0, 0, 0)
+    return message(GET_ROUTE, DUMP, body)
 
 
 def _to_address(family: Family, value: int, protocol: int, scope: int, kind: int) -> bytes:

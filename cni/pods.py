@@ -117,8 +117,24 @@ class Pods:
     def remove_left_over(self) -> None:
         """Remove links of ours that belong to no endpoint: a crash may leave one."""
         present = pod_links()
-        for link in present - {e.link for e in self._addresses.endpoints()}:
+        for link in present.keys() - {e.link for e in self._addresses.endpoints()}:
             self._datapath.detach(link)
+
+    def release_lost(self, endpoint: Endpoint) -> bool:
+        """Take back the addresses of an endpoint whose link is gone; False if it is there."""
+        with self._turns.of(endpoint.attachment):
+            if self._datapath.exists(endpoint.link):
+                return False
+            if self._addresses.find(endpoint.attachment) != endpoint:
+                return False
+            self._addresses.release(endpoint.attachment)
+            return True
+
+    def mend(self, endpoint: Endpoint) -> None:
+        """Give a pod what it has lost on the host, if it is still there."""
+        with self._turns.of(endpoint.attachment):
+            if self._addresses.find(endpoint.attachment) == endpoint:
+                self._datapath.mend(self._wiring(endpoint))
 
     def _status(self) -> None:
         free = self._addresses.free()

@@ -1,26 +1,28 @@
 """What a node needs to know of its cluster: its own blocks, its neighbours', the networks.
 
-Read from the records of the store; the records of other subnets are passed over.
+It follows the records of the store change by change; those of other subnets only cost their place.
+A record that cannot be read is named, and what was known of its key before stays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from ipam import codec
 from ipam.codec import BlockRecord, NodeRecord
-from ipam.errors import BadInputError
+from ipam.errors import BadInputError, UnavailableError
 from ipam.model import Network
 from ipam.prefix import Family, Prefix, format_address, parse_address
 
 AGENTS = "/agents/"
-_VERSION = 1
+REPORTS = "/reports/"
+FOLDERS = (codec.NODES, codec.BLOCKS, codec.NETWORKS, AGENTS)
+"""The keys that a view is made from start with these."""
 
-Owner = tuple[str, str]
-"""A node by name and identity."""
+_VERSION = 1
 
 Uplinks = Mapping[Family, int]
 """The addresses of a node on its uplink."""
@@ -30,63 +32,141 @@ Uplinks = Mapping[Family, int]
 class Surroundings:
     """One node's view: blocks of its own, of other nodes of its subnet by name, and networks.
 
-    ``uplinks`` are the addresses that those nodes' agents have said; ``problems`` are records of
-    agents that say none, in words.
+    ``uplinks`` are the addresses that those nodes' agents have said; ``problems`` are records that
+    cannot be read, in words.
     """
 
     subnet: str
     blocks: tuple[Prefix, ...]
     neighbours: Mapping[str, tuple[Prefix, ...]]
     uplinks: Mapping[str, Uplinks]
-    networks: tuple[Prefix, ...]
+    networks: tuple[Network, ...]
     problems: tuple[str, ...]
 
+    @property
+    def ranges(self) -> tuple[Prefix, ...]:
+        """The ranges of all networks."""
+        return tuple(sorted(cidr for network in self.networks for cidr in network.cidrs))
 
-def read(items: Iterable[tuple[str, bytes]], node: str, identity: str) -> Surroundings | None:
-    """The view of a node from all keys of the store; None if the store does not know it.
+    @property
+    def unrouted(self) -> tuple[Prefix, ...]:
+        """Neighbours' blocks to which there is no host route, since their node says no address."""
+        return tuple(
+            sorted(
+                block
+                for name, owned in self.neighbours.items()
+                for block in owned
+                if block.family not in self.uplinks.get(name, {})
+            )
+        )
 
-    A node of that name with another identity is another node. Raises BadInputError or
-    UnavailableError where a record cannot be read.
-    """
-    nodes: dict[Owner, NodeRecord] = {}
-    blocks: dict[Owner, list[Prefix]] = {}
-    uplinks: dict[Owner, Uplinks] = {}
-    problems: list[str] = []
-    networks: list[Prefix] = []
-    for key, value in items:
-        if key.startswith(AGENTS):
-            name = unquote(key.removeprefix(AGENTS))
-            try:
-                incarnation, addresses = _read_uplinks(value)
-                uplinks[name, incarnation] = addresses
-            except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
-                problems.append(f"the agent of node {name} says no address ({error}): restart it")
-        if not key.startswith((codec.NODES, codec.BLOCKS, codec.NETWORKS)):
-            continue
-        record = codec.decode(key, value)
+
+class View:
+    """The records that one node, by name and identity, looks at."""
+
+    def __init__(self, node: str, identity: str) -> None:
+        self._node = node
+        self._identity = identity
+        self._nodes: dict[str, NodeRecord] = {}
+        self._subnets: dict[str, set[str]] = {}
+        self._blocks: dict[tuple[str, str], set[Prefix]] = {}
+        self._owners: dict[str, BlockRecord] = {}
+        self._uplinks: dict[str, tuple[str, Uplinks]] = {}
+        self._networks: dict[str, Network] = {}
+        self._problems: dict[str, str] = {}
+
+    def forget(self, folder: str) -> None:
+        """Take everything under this prefix for gone, before it is put anew."""
+        for known in (self._nodes, self._owners, self._uplinks, self._networks, self._problems):
+            for key in [key for key in known if key.startswith(folder)]:
+                self.put(key, None)
+
+    def put(self, key: str, value: bytes | None) -> None:
+        """A key has this value now; None: it is gone."""
+        self._problems.pop(key, None)
+        try:
+            if key.startswith(AGENTS):
+                self._put_uplinks(key, value)
+            elif key.startswith(FOLDERS):
+                record = None if value is None else codec.decode(key, value)
+                self._remove(key)
+                self._add(key, record)
+        except (BadInputError, UnavailableError) as error:
+            self._problems[key] = str(error)
+
+    def look(self) -> Surroundings | None:
+        """The view as it is now; None if the store does not know this node.
+
+        A node of that name with another identity is another node.
+        """
+        own = self._nodes.get(codec.node_key(self._node))
+        if own is None or own.identity != self._identity:
+            return None
+        near = [self._nodes[key] for key in self._subnets[own.subnet]]
+        others = [record for record in near if record.name != self._node]
+        uplinks = {}
+        for record in others:
+            identity, addresses = self._uplinks.get(agent_key(record.name), ("", {}))
+            if identity == record.identity:
+                uplinks[record.name] = addresses
+        return Surroundings(
+            own.subnet,
+            self._owned(own),
+            {record.name: self._owned(record) for record in others},
+            uplinks,
+            self.networks(),
+            tuple(problem for _, problem in sorted(self._problems.items())),
+        )
+
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of the cluster, by name."""
+        return tuple(network for _, network in sorted(self._networks.items()))
+
+    def _owned(self, record: NodeRecord) -> tuple[Prefix, ...]:
+        if record.blocks is not None:
+            return record.blocks
+        return tuple(sorted(self._blocks.get((record.name, record.identity), ())))
+
+    def _remove(self, key: str) -> None:
+        node = self._nodes.pop(key, None)
+        if node is not None:
+            self._subnets[node.subnet].discard(key)
+        block = self._owners.pop(key, None)
+        if block is not None:
+            self._blocks[block.node, block.identity].discard(block.prefix)
+        self._networks.pop(key, None)
+
+    def _add(self, key: str, record: object) -> None:
         if isinstance(record, NodeRecord):
-            nodes[record.name, record.identity] = record
+            self._nodes[key] = record
+            self._subnets.setdefault(record.subnet, set()).add(key)
         elif isinstance(record, BlockRecord):
-            blocks.setdefault((record.node, record.identity), []).append(record.prefix)
+            self._owners[key] = record
+            self._blocks.setdefault((record.node, record.identity), set()).add(record.prefix)
         elif isinstance(record, Network):
-            networks += record.cidrs
-    own = nodes.get((node, identity))
-    if own is None:
-        return None
-    near = [o for o, r in nodes.items() if r.subnet == own.subnet and r.name != node]
-    return Surroundings(
-        own.subnet,
-        tuple(sorted(blocks.get((node, identity), ()))),
-        {owner[0]: tuple(sorted(blocks.get(owner, ()))) for owner in near},
-        {owner[0]: uplinks[owner] for owner in near if owner in uplinks},
-        tuple(sorted(networks)),
-        tuple(problems),
-    )
+            self._networks[key] = record
+
+    def _put_uplinks(self, key: str, value: bytes | None) -> None:
+        if value is None:
+            self._uplinks.pop(key, None)
+            return
+        try:
+            self._uplinks[key] = _read_uplinks(value)
+        except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
+            name = unquote(key.removeprefix(AGENTS))
+            raise BadInputError(
+                f"the agent of node {name} says no address ({error}): restart it"
+            ) from error
 
 
 def agent_key(node: str) -> str:
     """The key under which a node's agent says where the node is."""
     return AGENTS + quote(node, safe="")
+
+
+def report_key(node: str, identity: str) -> str:
+    """The key of what a node's agent reports."""
+    return f"{REPORTS}{quote(node, safe='')}/{quote(identity, safe='')}"
 
 
 def dump_uplinks(identity: str, uplinks: Uplinks) -> bytes:

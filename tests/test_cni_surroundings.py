@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni.surroundings import Surroundings, agent_key, dump_uplinks, read
+from cni.surroundings import FOLDERS, Surroundings, View, agent_key, dump_uplinks
 from ipam import codec
 from ipam.codec import BlockRecord, NodeRecord
 from ipam.model import Network
@@ -36,8 +36,15 @@ STORE = [
 ]
 
 
+def seen_by(items: list[tuple[str, bytes]], identity: str = "i-me") -> View:
+    made = View("me", identity)
+    for key, value in items:
+        made.put(key, value)
+    return made
+
+
 def view(items: list[tuple[str, bytes]], identity: str = "i-me") -> Surroundings:
-    seen = read(items, "me", identity)
+    seen = seen_by(items, identity).look()
     assert seen is not None
     return seen
 
@@ -47,11 +54,13 @@ def test_a_node_sees_its_own_subnet() -> None:
     assert seen.blocks == (Prefix.parse("10.64.0.0/26"), Prefix.parse("10.64.0.64/26"))
     assert seen.neighbours == {"near/1": (Prefix.parse("10.64.1.0/26"),)}
     assert seen.uplinks == {"near/1": {Family.IPV4: 7}}
-    assert seen.networks == (RANGE,)
+    assert seen.networks == (NETWORK,)
+    assert seen.ranges == (RANGE,)
+    assert seen.unrouted == ()
 
 
 def test_a_node_with_another_identity_is_not_this_one() -> None:
-    assert read(STORE, "me", "i-other") is None
+    assert seen_by(STORE, "i-other").look() is None
 
 
 def test_an_address_of_a_former_node_of_that_name_is_not_used() -> None:
@@ -68,3 +77,41 @@ def test_what_one_agent_writes_wrongly_harms_only_itself(value: bytes) -> None:
     assert seen.uplinks == {"near/1": {Family.IPV4: 7}}
     assert len(seen.problems) == 1
     assert "node other" in seen.problems[0]
+
+
+def test_a_neighbour_without_an_address_is_said() -> None:
+    assert view(STORE[:-2]).unrouted == (Prefix.parse("10.64.1.0/26"),)
+
+
+def test_what_cannot_be_read_leaves_what_was_known() -> None:
+    seen = view([*STORE, (codec.node_key("near/1"), b"{}")])
+    assert seen.neighbours == {"near/1": (Prefix.parse("10.64.1.0/26"),)}
+    assert "near" in seen.problems[0]
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from([key for key, _ in STORE]), st.booleans()), max_size=30
+)
+
+
+@given(CHANGES)
+def test_change_by_change_is_the_same_as_at_once(changes: list[tuple[str, bool]]) -> None:
+    values = dict(STORE)
+    followed = seen_by(STORE)
+    present = dict(STORE)
+    for key, is_there in changes:
+        followed.put(key, values[key] if is_there else None)
+        present.pop(key, None)
+        if is_there:
+            present[key] = values[key]
+    assert followed.look() == seen_by(list(present.items())).look()
+
+
+@given(st.sampled_from(FOLDERS))
+def test_a_folder_that_is_read_again_is_the_same(folder: str) -> None:
+    made = seen_by(STORE)
+    made.forget(folder)
+    for key, value in STORE:
+        if key.startswith(folder):
+            made.put(key, value)
+    assert made.look() == seen_by(STORE).look()

@@ -19,7 +19,8 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 
 # What reads, writes, waits or wires together; everything else decides, and is declared pure.
 AT_THE_EDGE = {
-    *("cni.addresses", "cni.agent", "cni.datapath", "cni.follower", "cni.host"),
+    *("cni.addresses", "cni.agent", "cni.caretaker", "cni.datapath", "cni.feed", "cni.firewall"),
+    *("cni.follower", "cni.holdings", "cni.host", "cni.options", "cni.state", "cni.telemetry"),
     *("cni.inspection", "cni.install", "cni.kernel", "cni.namespaces", "cni.offline"),
     *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.turns"),
     *(

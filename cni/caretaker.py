@@ -1,0 +1,77 @@
+"""Looks after pods that run: mends what others broke, and frees what pods without a link had."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from cni.addresses import AddressFile
+from cni.datapath import Datapath
+from cni.endpoints import Endpoint
+from cni.inspection import PodLink, pod_links
+from cni.pods import Pods
+from cni.reports import Load, loads
+from ipam.errors import VpcrouterError
+from ipam.prefix import Prefix
+
+log = logging.getLogger(__name__)
+
+
+class Caretaker:
+    """For one thread of an agent."""
+
+    def __init__(self, addresses: AddressFile, pods: Pods, datapath: Datapath) -> None:
+        self._addresses = addresses
+        self._pods = pods
+        self._datapath = datapath
+        self._seen: frozenset[str] = frozenset()
+
+    def look(self) -> None:
+        """Once over all pods. What cannot be mended is said, and tried again the next time.
+
+        Only a link that this process has seen can be found missing: an agent that was started in
+        another network namespace sees none of them, and must not take that for their end.
+        """
+        endpoints = self._addresses.endpoints()
+        present = pod_links()
+        routes = self._datapath.routes()
+        for endpoint in endpoints:
+            try:
+                self._care(endpoint, present, routes)
+            except VpcrouterError as error:
+                log.warning("%s: %s", endpoint.attachment, error)
+        self._seen = frozenset(present)
+
+    def _care(
+        self,
+        endpoint: Endpoint,
+        present: Mapping[str, PodLink],
+        routes: frozenset[tuple[Prefix, int | None]],
+    ) -> None:
+        link = present.get(endpoint.link)
+        if link is None:
+            if endpoint.link in self._seen and self._pods.release_lost(endpoint):
+                log.warning("%s has lost its link: its addresses are free", endpoint.attachment)
+            return
+        wanted = {(Prefix(f, value, f.width), link.index) for f, value in endpoint.addresses}
+        if not wanted <= routes:
+            log.warning("%s had lost its route: it is mended", endpoint.attachment)
+            self._pods.mend(endpoint)
+
+
+class Meter:
+    """How many bytes went over pods' links since it was last read."""
+
+    def __init__(self, addresses: AddressFile) -> None:
+        self._addresses = addresses
+        self._before: Mapping[str, int] = {}
+
+    def read(self, blocks: Sequence[Prefix]) -> dict[Prefix, Load]:
+        """The load of each block since the last time; a link that is new then counts whole."""
+        now = {name: link.transferred for name, link in pod_links().items()}
+        pods = [
+            (e.addresses, max(0, now.get(e.link, 0) - self._before.get(e.link, 0)))
+            for e in self._addresses.endpoints()
+        ]
+        self._before = now
+        return loads(blocks, pods)

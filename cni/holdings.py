@@ -1,0 +1,101 @@
+"""The node's blocks: registered, leased, claimed ahead of need, and given back when empty."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from cni.addresses import AddressFile
+from cni.demand import demand
+from ipam.claims import Claims, Grant
+from ipam.prefix import Family, Prefix
+
+LEASE = 15.0
+"""Seconds after which a node whose agent has stopped counts as away."""
+
+_REVIEW = 10.0  # seconds after which to look even if nothing has changed
+_EMPTY = 300.0  # seconds that a block is empty before it is given back
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a node says of itself. An empty subnet: it is in the one that the store says."""
+
+    subnet: str
+    labels: Mapping[str, str]
+
+
+class Holdings:
+    """One node's dealings with the store about its blocks. For one thread."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        addresses: AddressFile,
+        registration: Registration,
+        clock: Callable[[], float] = time.monotonic,
+        empty: float = _EMPTY,
+    ) -> None:
+        self._claims = claims
+        self._addresses = addresses
+        self._registration = registration
+        self._clock = clock
+        self._patience = empty
+        self._kept_alive = float("-inf")
+        self._is_registered = False
+        self._seen, self._settled = -1, float("-inf")
+        self._empty_since: dict[Prefix, float] = {}
+        self.refused = ""
+
+    def keep_alive(self) -> None:
+        """Hold the lease; does nothing if that was done a moment ago."""
+        now = self._clock()
+        if now >= self._kept_alive + LEASE / 5:
+            self._claims.keep_alive(LEASE)
+            self._kept_alive = now
+
+    def settle(self, families: Collection[Family], changed: bool) -> None:
+        """Take addresses from what was granted, then ask for what is missing, return what is not.
+
+        ``families`` are those of the networks, ``changed`` whether anything in the store has. A
+        store that does not know the node changes nothing here.
+        """
+        now, changes = self._clock(), self._addresses.changes
+        if not changed and changes == self._seen and now < self._settled + _REVIEW:
+            return
+        self._seen, self._settled = changes, now
+        grant = self._claims.granted()
+        self.refused = grant.refused
+        if grant.subnet and not grant.is_former:
+            self._addresses.set_blocks(grant.blocks)
+        if not self._register(grant, families):
+            return
+        wish = demand(self._addresses.blocks, self._addresses.occupied(), families)
+        going = self._addresses.drop(self._long_empty(wish.spare)) if wish.spare else ()
+        counts = dict(wish.wanted)
+        for block in wish.spare:
+            counts[block.family] += block not in going
+        if going:
+            self._claims.give_back(going, counts)
+        else:
+            self._claims.claim(counts)
+
+    def _register(self, grant: Grant, families: Collection[Family]) -> bool:
+        """Say that the node is there; False where it cannot be said in which subnet."""
+        subnet = self._registration.subnet or grant.subnet
+        if grant.is_former or not subnet or not families:
+            return False
+        if not self._is_registered:
+            held = dict.fromkeys(families, 0)
+            for block in grant.blocks:
+                held[block.family] = held.get(block.family, 0) + 1
+            least = {family: max(count, 1) for family, count in held.items()}
+            self._claims.register(subnet, self._registration.labels, least)
+            self._is_registered = True
+        return True
+
+    def _long_empty(self, spare: Collection[Prefix]) -> tuple[Prefix, ...]:
+        now = self._clock()
+        self._empty_since = {block: self._empty_since.get(block, now) for block in spare}
+        return tuple(b for b, since in self._empty_since.items() if now >= since + self._patience)
