@@ -1,0 +1,174 @@
+"""A lab comes and goes: nothing is left of it, wherever it was interrupted; nothing else moves."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipam.errors import BadInputError, UnavailableError
+from tests.counts import examples
+from tests.labs import NAME, apply, left_over, own_network
+from tests.namespaces import namespaces
+from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.process import run
+from vpcrouter.lab import record, spaces
+from vpcrouter.lab.lab import Lab, remove
+from vpcrouter.lab.layout import Layout, Size
+
+SMALL = Size(zones=2, nodes=1, pods=1, quota=6)
+
+root = pytest.mark.usefixtures("root")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    if os.geteuid() == 0:
+        remove(NAME, tmp_path)
+
+
+@root
+def test_the_machines_own_network_is_as_it_was(folder: Path) -> None:
+    # In a network of its own, so that nobody else changes it meanwhile.
+    with namespaces(1) as (machine,), machine.entered():
+        before = own_network()
+        lab = Lab.begin(NAME, SMALL, folder)
+        lab.build(apply)
+        assert own_network() == before
+        assert remove(NAME, folder)
+        assert own_network() == before
+    assert left_over(lab.record) == []
+    assert not remove(NAME, folder)
+
+
+_UP = """
+import sys
+from pathlib import Path
+from tests.labs import apply
+from vpcrouter.lab.lab import Lab
+from vpcrouter.lab.layout import Size
+Lab.begin(sys.argv[1], Size(2, 1, 1, 6), Path(sys.argv[2])).build(apply)
+"""
+
+
+@root
+def test_nothing_is_left_of_a_lab_whose_making_was_killed(folder: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(examples(test=1, prove=20)):
+        making = subprocess.Popen([sys.executable, "-c", _UP, NAME, str(folder)], cwd=Path.cwd())
+        try:
+            deadline = time.monotonic() + chance.uniform(0.0, 4.0)
+            while making.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            making.send_signal(signal.SIGKILL)
+            making.wait()
+        found = record.load(NAME, folder)
+        remove(NAME, folder)
+        if found is not None:
+            assert left_over(found) == []
+        assert not (folder / NAME).exists()
+
+
+@root
+def test_a_lab_is_made_once(folder: Path) -> None:
+    Lab.begin(NAME, SMALL, folder)
+    with pytest.raises(BadInputError, match=r"there is a lab .* already: vpcrouter lab down"):
+        Lab.begin(NAME, SMALL, folder)
+    remove(NAME, folder)
+    with pytest.raises(BadInputError, match=r"there is no lab .*: vpcrouter lab up"):
+        Lab.find(NAME, folder)
+
+
+@root
+def test_a_damaged_record_is_not_guessed_at(folder: Path) -> None:
+    Lab.begin(NAME, SMALL, folder)
+    path = folder / NAME / "lab.json"
+    whole = path.read_text()
+    for text in ("", "{}", "[]", whole.replace('"version": 1', '"version": 2')):
+        path.write_text(text)
+        for action in (lambda: remove(NAME, folder), lambda: Lab.find(NAME, folder)):
+            with pytest.raises(BadInputError, match=r"lab\.json is no record of a lab"):
+                action()
+    path.write_text(whole)
+
+
+@root
+def test_a_namespace_is_removed_however_far_it_came(folder: Path) -> None:
+    path = folder / "space"
+    spaces.remove(path)
+    path.touch()
+    spaces.remove(path)
+    assert not path.exists()
+    spaces.make(path)
+    with spaces.entered(path):
+        assert own_network() != ""
+    spaces.remove(path)
+    assert not path.exists()
+
+
+def test_who_is_not_root_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for command in ("up", "status", "ping --all", "break node a1", "apply", "down", "tour"):
+        assert run(["lab", *command.split(), "--name", NAME]) == ExitCode.UNAVAILABLE
+        assert "run it as root (sudo)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("up --zones 0", "--zones 0: a lab has 1 to 26"),
+        ("up --nodes 201", "--nodes 201: a lab has 1 to 200"),
+        ("up --pods 0", "--pods 0: a lab has 1 to 100"),
+        ("up --quota -1", "--quota"),
+        ("up --name ../etc", "letters and digits only"),
+        ("ping", "name two pods, or give --all"),
+        ("ping a1-p1", "name two pods, or give --all"),
+        ("ping a1-p1 b1-p1 --all", "name two pods, or give --all"),
+        ("break node", "name a node"),
+        ("break store a1", "the store needs no name"),
+        ("break roof a1", "roof"),
+    ],
+)
+@root
+def test_what_cannot_be_meant_is_said(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments.split()
+    name = [] if "--name" in words else ["--name", NAME]
+    assert run(["lab", *words, *name]) == ExitCode.BAD_INPUT
+    assert message in capsys.readouterr().err
+    assert record.load(NAME) is None
+
+
+def test_names_and_addresses_are_apart() -> None:
+    layout = Layout(Size(zones=26, nodes=200, pods=2, quota=50))
+    machines = layout.machines
+    for family in (*layout.size.families, *Size(1, 1, 1, 1).families):
+        assert len({machine.address(family) for machine in machines}) == len(machines)
+    assert len({machine.mac for machine in machines}) == len(machines)
+    names = list(layout.spaces())
+    assert len(set(names)) == len(names) == 1 + 26 * 200 * 3
+    assert not {253, 254, 255} & {zone.table for zone in layout.zones}
+
+
+@root
+def test_a_process_that_took_an_id_over_is_not_ended(folder: Path) -> None:
+    from vpcrouter.lab import processes
+
+    pid_file = folder / "pid"
+    pid_file.write_text(str(os.getpid()))
+    assert processes.running("token", pid_file) is None
+    processes.stop(os.getpid(), "token")  # this process goes on
+    with pytest.raises(UnavailableError, match="no-such-program"):
+        processes.start(["no-such-program"], "token", folder / "log", pid_file)
