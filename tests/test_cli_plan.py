@@ -97,6 +97,7 @@ def test_the_plan_has_exactly_the_fields_of_its_format(command: Runner, tmp_path
         "blocks",
         "entries",
         "max_load",
+        "combined_load",
         "detour_share",
         "unserved",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from vpcrouter.cli.details import Details, addresses, state_of
@@ -12,6 +12,7 @@ from vpcrouter.cli.formats import Output
 from vpcrouter.cli.options import documented, filter_options, source_options
 from vpcrouter.cli.output import few, listing, number, write
 from vpcrouter.cli.source import look
+from vpcrouter.combined import combined_loads
 from vpcrouter.traffic import Forwarding, Traffic
 from vpcrouter.wire.dump import Json
 
@@ -48,22 +49,29 @@ def command(
     check_table(snapshot, table)
     check_subnet(snapshot, subnet)
     check_node(snapshot, node)
-    rows = [
+    everybody = [
         (traffic.table.id, one)
         for traffic in Traffic(snapshot).tables()
         for one in traffic.forwarding
-        if wants(table, traffic.table.id)
+    ]
+    combined = combined_loads((one.node.name, one.load) for _, one in everybody)
+    rows = [
+        (table_id, one)
+        for table_id, one in everybody
+        if wants(table, table_id)
         and wants(subnet, one.node.subnet)
         and wants(node, one.node.name)
         and wants(family, one.family)
     ]
     if output.is_document:
-        write(output.text({"forwarders": [_document(*row) for row in rows]}))
+        write(output.text({"forwarders": [_document(*row, combined) for row in rows]}))
     elif not rows:
         write("no node forwards for others\n")
     elif is_listed(everything, (table, subnet, node, family), len(rows)):
         heaviest = sorted(rows, key=lambda row: (-row[1].load, row[0], row[1].node.name))
-        write(_wide(heaviest, Details(seen)) if output is Output.WIDE else _listed(heaviest))
+        write(
+            _wide(heaviest, combined, Details(seen)) if output is Output.WIDE else _listed(heaviest)
+        )
     else:
         write(_summed(rows) + f"\n{len(rows):,} forwarders: list them with --all\n")
     return ExitCode.DONE
@@ -73,12 +81,14 @@ def _listed(rows: Iterable[Row]) -> str:
     return listing(_HEADINGS, (_cells(*row) for row in rows))
 
 
-def _wide(rows: Iterable[Row], details: Details) -> str:
+def _wide(rows: Iterable[Row], combined: Mapping[str, float], details: Details) -> str:
+    headings = ("#ALL TABLES", "#WEIGHT", "#CAPACITY", "STATE", "INTERFACE", "ADDRESS", "ZONE")
     return listing(
-        (*_HEADINGS, "#WEIGHT", "#CAPACITY", "STATE", "INTERFACE", "ADDRESS", "ZONE", "IDENTITY"),
+        (*_HEADINGS, *headings, "IDENTITY"),
         (
             (
                 *_cells(table_id, one),
+                number(combined[one.node.name]),
                 number(one.weight),
                 number(one.node.capacity),
                 state_of(one.node),
@@ -129,7 +139,7 @@ def _most_loaded(group: Iterable[Forwarding]) -> list[str]:
     return [one.node.name for one in sorted(group, key=lambda one: (-one.load, one.node.name))]
 
 
-def _document(table_id: str, one: Forwarding) -> dict[str, Json]:
+def _document(table_id: str, one: Forwarding, combined: Mapping[str, float]) -> dict[str, Json]:
     return {
         "node": one.node.name,
         "subnet": one.node.subnet,
@@ -139,4 +149,5 @@ def _document(table_id: str, one: Forwarding) -> dict[str, Json]:
         "blocks": one.blocks,
         "weight": one.weight,
         "load": one.load,
+        "combined_load": combined[one.node.name],
     }

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ipam.prefix import Family
+from vpcrouter.combined import combined_load
 from vpcrouter.model import (
     BlockColumns,
     Node,
@@ -73,6 +74,7 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> dict[str, Json]:
             "blocks": sum(len(columns) for columns in snapshot.blocks.values()),
             "entries": sum(len(table.entries) for table in plan.tables),
             "max_load": max((table.max_load for table in plan.tables), default=0.0),
+            "combined_load": combined_load(plan),
             "detour_share": detour / weight if weight else 0.0,
             "unserved": sorted({one.subnet for table in plan.tables for one in table.unserved}),
         },
