@@ -1,7 +1,7 @@
 """The frozen values of routing: what is there (Snapshot) and what should be (Plan).
 
-A snapshot keeps blocks as sorted columns, so that a million of them are six arrays and not a
-million objects. It is canonical: subnets, nodes and tables are sorted by name, blocks by address,
+A snapshot keeps blocks as sorted columns, and nodes too, so that a million of them are some arrays
+and not a million objects. It is canonical: subnets, nodes and tables are sorted by name, blocks by address,
 whatever order they were read in.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import overload
 
 from ipam.prefix import Family, Prefix
 
@@ -44,6 +45,65 @@ class Node:
     healthy: bool = True
     forwards: bool = True
     avoid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeColumns(Sequence[Node]):
+    """Nodes by position as columns; as a sequence it makes each ``Node`` when it is asked for.
+
+    ``subnet`` holds positions in ``subnets``, which are ids. ``addresses`` has those nodes only
+    that have some.
+    """
+
+    subnets: tuple[str, ...]
+    name: Sequence[str]
+    subnet: array[int]
+    interface: Sequence[str]
+    capacity: array[float]
+    healthy: array[int]
+    forwards: array[int]
+    avoid: array[int]
+    addresses: Mapping[int, Mapping[Family, str]]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node], subnets: Sequence[Subnet]) -> NodeColumns:
+        """The columns of these nodes, each of which is in one of the subnets."""
+        if isinstance(nodes, NodeColumns):
+            return nodes
+        index = {subnet.id: position for position, subnet in enumerate(subnets)}
+        return cls(
+            tuple(index),
+            [node.name for node in nodes],
+            array("I", [index[node.subnet] for node in nodes]),
+            [node.interface for node in nodes],
+            array("d", [node.capacity for node in nodes]),
+            array("B", [node.healthy for node in nodes]),
+            array("B", [node.forwards for node in nodes]),
+            array("B", [node.avoid for node in nodes]),
+            {position: node.addresses for position, node in enumerate(nodes) if node.addresses},
+        )
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Node, ...]: ...
+    def __getitem__(self, index: int | slice) -> Node | tuple[Node, ...]:
+        if isinstance(index, slice):
+            return tuple(self[position] for position in range(*index.indices(len(self))))
+        position = range(len(self))[index]
+        return Node(
+            self.name[position],
+            self.subnets[self.subnet[position]],
+            self.interface[position],
+            self.addresses.get(position, {}),
+            self.capacity[position],
+            bool(self.healthy[position]),
+            bool(self.forwards[position]),
+            bool(self.avoid[position]),
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -160,15 +220,20 @@ class BlockColumns:
 class Snapshot:
     """Everything that a plan is made from: subnets, nodes and tables by id, blocks by address.
 
-    ``blocks`` has a key for each family. Build one with ``snapshot()``, which sorts; what it
-    promises (names exist, prefixes of subnets are disjoint, blocks inside their subnet's
-    prefixes) is checked where snapshots are read from outside.
+    ``blocks`` has a key for each family. ``nodes`` may be a tuple or columns; ``node_columns`` are
+    the same nodes as columns. Build one with ``snapshot()``, which sorts; what it promises (names
+    exist, prefixes of subnets are disjoint, blocks inside their subnet's prefixes) is checked
+    where snapshots are read from outside.
     """
 
     subnets: tuple[Subnet, ...]
-    nodes: tuple[Node, ...]
+    nodes: Sequence[Node]
     blocks: Mapping[Family, BlockColumns]
     route_tables: tuple[RouteTable, ...]
+    node_columns: NodeColumns = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "node_columns", NodeColumns.of(self.nodes, self.subnets))
 
 
 def snapshot(

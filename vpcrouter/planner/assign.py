@@ -9,20 +9,18 @@ allows, then the node with the least load in other tables is taken.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from vpcrouter.model import Role
-from vpcrouter.planner.arrays import Floats, Ints, sums
+from vpcrouter.planner.arrays import Floats, Ints, Positions, range_greatest
 from vpcrouter.planner.layout import Layout
 from vpcrouter.planner.owners import Owners
 from vpcrouter.planner.problem import Problem
 
-_Number = TypeVar("_Number", np.int64, np.float64)
 _SPARE = 4  # candidates kept for a piece: the best may be taken by then
 _TIES = 64  # equally good owners looked at in one segment: enough for every table to differ
 
@@ -70,7 +68,8 @@ class _Assignment:
         self.subnets = subnets
         self.preferred = preferred
         self.allowed = allowed
-        self.load = problem.standing.copy()
+        self.load = problem.standing_loads()
+        self.pools: dict[int, _Pool] = {}
         self.spoken_for = np.zeros(len(self.view.role), dtype=np.bool_)
         self.hops = np.full(len(layout.destinations), -1, dtype=np.int64)
 
@@ -96,16 +95,18 @@ class _Assignment:
 
     def _settle_own(self) -> list[int]:
         """Give pieces with a single healthy owner to it; return the pieces that are shared."""
-        layout, owner = self.layout, self.view.owner
+        layout = self.layout
         if not len(layout.start):
             return []
         size = len(layout.destinations)
         least = np.full(size, np.iinfo(np.int64).max)
         most = np.full(size, -1, dtype=np.int64)
-        low, high = _segment_extremes(owner, layout)
-        np.minimum.at(least, layout.piece, low)
-        np.maximum.at(most, layout.piece, high)
+        owner = self.view.owner[layout.start].astype(np.int64)
+        np.minimum.at(least, layout.piece, owner)
+        np.maximum.at(most, layout.piece, owner)
+        mixed = ~self.owned.runs.same(layout.start, layout.end - 1)
         single = (least == most) & (self.view.role[np.maximum(most, 0)] != Role.NOTHING)
+        single[layout.piece[mixed]] = False
         for piece, node in self.preferred.items():
             if single[piece] and node != most[piece] and self._may_stay(piece, node):
                 most[piece] = node
@@ -123,30 +124,50 @@ class _Assignment:
         """For each shared piece the owners that may forward, those who own most first."""
         if not shared:
             return {}
-        if self.owned.scattered.any():
+        if self.owned.total is not None:
             return {piece: self._sums(piece) for piece in shared}
         found: dict[int, list[Candidate]] = {piece: [] for piece in shared}
-        worth = np.where(self.view.role == Role.FORWARD, self.owned.total, -1.0)[self.view.owner]
-        layout = self.layout
-        _, best = _segment_extremes(worth, layout)
+        highest: dict[int, float] = {}
+        runs, layout, burden = self.owned.runs, self.layout, self.problem.burden
+        first, last = runs.of(layout.start), runs.of(layout.end - 1) + 1
+        merit = self._merit(first, last)
+        best = range_greatest(merit, first, last)
         order = np.lexsort((np.arange(len(best)), -best, layout.piece))
         for segment in order.tolist():
             piece = int(layout.piece[segment])
-            if piece not in found or best[segment] < 0:
+            if piece not in found or np.isneginf(best[segment]):
                 continue
             known = found[piece]
-            if known and (best[segment] < known[0].own or len(known) >= _TIES):
+            if known and (best[segment] < highest[piece] or len(known) >= _TIES):
                 continue
-            start, end = int(layout.start[segment]), int(layout.end[segment])
-            rows = start + np.flatnonzero(worth[start:end] == best[segment])[:_TIES]
-            nodes = np.unique(self.view.owner[rows])
-            nodes = nodes[np.argsort(self.problem.burden[nodes], kind="stable")[:_SPARE]]
-            known.extend(Candidate(node, float(best[segment])) for node in nodes.tolist())
-        burden = self.problem.burden
+            highest[piece] = float(best[segment])
+            start, end = int(first[segment]), int(last[segment])
+            tied = start + (merit[start:end] == best[segment]).nonzero()[0][:_TIES]
+            if len(tied) > 1:
+                nodes = runs.node[tied]
+                tied = tied[np.lexsort((nodes, burden[nodes]))[:_SPARE]]
+            owns = zip(runs.node[tied].tolist(), runs.weight[tied].tolist(), strict=True)
+            known.extend(Candidate(node, own) for node, own in owns)
         return {
             piece: sorted(known, key=lambda c: (burden[c.node], c.node))[:_SPARE]
             for piece, known in found.items()
         }
+
+    def _merit(self, first: Ints, last: Ints) -> Floats:
+        """How well the owner of each run would forward the piece around it: more is better.
+
+        ``first`` and ``last`` are the runs of each segment of the layout.
+        """
+        runs, layout, view = self.owned.runs, self.layout, self.view
+        merit = runs.weight
+        if not self.problem.even:
+            whole = np.zeros(len(runs.node))
+            for start, end, piece in zip(first, last, layout.piece, strict=True):
+                whole[start:end] = layout.weight[piece]
+            merit = (merit - whole) / view.capacity[runs.node]
+        if not view.nodes.all_forward:
+            merit = np.where(view.role[runs.node] == Role.FORWARD, merit, -np.inf)
+        return merit
 
     def _sums(self, piece: int) -> list[Candidate]:
         rows = self.layout.rows(piece)
@@ -174,23 +195,31 @@ class _Assignment:
                 own = self._own(piece, present)
             if after(present, own) <= max(best[0], self.allowed):
                 best = (after(present, own), 0.0, present)
-        self.load[best[2]] = best[0]
-        self.spoken_for[best[2]] = True
-        return best[2]
+        node = best[2]
+        idle = self.load[node] == 0
+        self.load[node] = best[0]
+        self.spoken_for[node] = True
+        pool = self.pools.get(int(self.subnets[piece]))
+        if pool is not None and idle and best[0] > 0:
+            pool.has_load(node)
+        return node
 
     def _own(self, piece: int, node: int) -> float:
         rows = self.layout.rows(piece)
         return float(self.problem.weight[rows][self.view.owner[rows] == node].sum())
 
     def _elsewhere(self, piece: int, weight: float) -> int:
-        """The forwarder of the subnet that carries this weight best, idle ones first."""
-        crew = self.view.crew.of_subnet(int(self.subnets[piece]))
-        result = self.load[crew] + weight / self.view.capacity[crew]
-        taken = self.spoken_for[crew]
-        order = np.lexsort(
-            (crew, self.problem.burden[crew], result, taken & (self.load[crew] == 0))
-        )
-        return int(crew[order[0]])
+        """The forwarder of the subnet that carries this weight best, idle ones first.
+
+        One that is spoken for and has nothing yet comes last.
+        """
+        subnet = int(self.subnets[piece])
+        if subnet not in self.pools:
+            crew = self.view.crew.of_subnet(subnet)
+            # more can neither be spoken for nor get a load
+            number = 3 * len(self.layout.destinations) + 1
+            self.pools[subnet] = _Pool(self, crew, number)
+        return self.pools[subnet].best(weight)
 
     def _keeper_of_empty_space(self, piece: int) -> int:
         """Any healthy node may hold a cover that catches no block; prefer one that may forward."""
@@ -199,30 +228,68 @@ class _Assignment:
         subnet = int(self.subnets[piece])
         crew = self.view.crew.of_subnet(subnet)
         if not len(crew):
-            crew = np.flatnonzero((self.view.home == subnet) & (self.view.role == Role.OWN))
+            own = (self.view.home == subnet) & (self.view.role == Role.OWN)
+            crew = np.flatnonzero(own).astype(np.uint32)
         order = np.lexsort((crew, self.problem.burden[crew], self.load[crew]))
         return int(crew[order[0]])
 
 
-def _segment_extremes(
-    values: npt.NDArray[_Number], layout: Layout
-) -> tuple[npt.NDArray[_Number], npt.NDArray[_Number]]:
-    """The least and the greatest value in each segment."""
-    bounds = np.empty(2 * len(layout.start), dtype=np.int64)
-    bounds[0::2] = layout.start
-    bounds[1::2] = layout.end
-    if bounds[-1] == len(values):
-        bounds = bounds[:-1]
-    return np.minimum.reduceat(values, bounds)[0::2], np.maximum.reduceat(values, bounds)[0::2]
+class _Pool:
+    """The forwarders of one subnet: those without a load as they should come, and the others.
 
-
-def node_loads(problem: Problem, hops: Ints, others_weight: Floats) -> tuple[Floats, Floats]:
-    """The load of each destination's entry, and of each node over all its entries.
-
-    A next hop of -1 is no node: it bears nothing.
+    ``later`` are those without a load that are spoken for.
     """
-    number = len(problem.view.role)
+
+    def __init__(self, assignment: _Assignment, crew: Positions, number: int) -> None:
+        self.load = assignment.load
+        self.spoken_for = assignment.spoken_for
+        self.capacity = assignment.view.capacity
+        self.burden = assignment.problem.burden
+        loaded = self.load[crew] > 0
+        self.busy = np.zeros(np.count_nonzero(loaded) + number, dtype=np.int64)
+        self.size = int(np.count_nonzero(loaded))
+        self.busy[: self.size] = crew[loaded]
+        unused: Positions = crew[~loaded]
+        idle = _leading(unused, (-self.capacity[unused], self.burden[unused]), number)
+        order = np.lexsort((idle, self.burden[idle], -self.capacity[idle]))
+        self.idle = deque([int(node) for node in idle[order]])
+        self.later: list[int] = []
+
+    def has_load(self, node: int) -> None:
+        """Say that this node, which had no load, now has one."""
+        self.busy[self.size] = node
+        self.size += 1
+
+    def best(self, weight: float) -> int:
+        """The node that carries this weight best."""
+        while self.idle and (self.spoken_for[self.idle[0]] or self.load[self.idle[0]] > 0):
+            self.later.append(self.idle.popleft())
+        options = self.busy[: self.size]
+        if self.idle:
+            options = np.append(options, self.idle[0])
+        if not len(options):
+            options = np.array(self.later, dtype=np.int64)
+        result = self.load[options] + weight / self.capacity[options]
+        return int(options[np.lexsort((options, self.burden[options], result))[0]])
+
+
+def _leading(nodes: Positions, keys: tuple[Floats, ...], number: int) -> Positions:
+    """At least the first ``number`` nodes by these keys and then by index, and not many more."""
+    if len(nodes) <= number:
+        return nodes
+    if not keys:
+        return nodes[:number]
+    limit = np.partition(keys[0], number - 1)[number - 1]
+    surely = keys[0] < limit
+    tied = keys[0] == limit
+    left = number - int(np.count_nonzero(surely))
+    others = _leading(nodes[tied], tuple(key[tied] for key in keys[1:]), left)
+    return np.concatenate((nodes[surely], others))
+
+
+def entry_loads(problem: Problem, hops: Ints, others_weight: Floats) -> Floats:
+    """The load of each destination's entry; a next hop of -1 is no node and bears nothing."""
+    per_entry = np.zeros(len(hops))
     known = hops >= 0
-    capacity = np.append(problem.view.capacity, 1.0)[hops]
-    per_entry: Floats = np.where(known, others_weight / capacity, 0.0)
-    return per_entry, sums(hops[known], per_entry[known], number)
+    per_entry[known] = others_weight[known] / problem.view.capacity[hops[known]]
+    return per_entry

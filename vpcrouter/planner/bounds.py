@@ -16,13 +16,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpcrouter.model import Role
-from vpcrouter.planner.arrays import Flags, Floats, Ints
+from vpcrouter.planner.arrays import (
+    Flags,
+    Floats,
+    Ints,
+    Positions,
+    range_greatest,
+    range_sums,
+    without_greatest,
+)
 from vpcrouter.planner.owners import Owners
 from vpcrouter.planner.partition import Weights
-from vpcrouter.planner.problem import Problem
+from vpcrouter.planner.problem import Problem, Tree
 from vpcrouter.planner.trie import Trie, build
 
 _ROUNDING = 1e-9  # a computed mean may lie this much above the true one
+_JUST_BELOW = 0.99  # the pass still has to hold for loads a little below the bound
+_SMALL = 20_000  # blocks up to which no trie is too large for a pass
+_CAPACITIES = 12  # ratios of capacities kept apart in a pass
+_FINEST = 64  # beyond that, the leaves for each entry where owners are scattered
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,8 @@ class Ground:
     """The contracted trie of a problem with the weights of the exact and of the relaxed pass.
 
     ``floor``: no plan has a smaller load, with any number of entries. ``known``: none within the
-    budget has one.
+    budget has one. ``fine``: the relaxed pass is a bound too; where owners are so scattered that
+    the trie could only be contracted to more than a pass can take, it is not.
     """
 
     trie: Trie
@@ -38,21 +51,32 @@ class Ground:
     relaxed: Weights
     floor: float
     known: float
+    fine: bool
 
 
 def prepare(problem: Problem, owned: Owners, budget: int) -> Ground:
     """Contract the trees to what a partition into ``budget`` pieces can ever cut."""
-    view = problem.view
     scale = _scale_of_rows(problem)
     weight = problem.weight if scale is None else problem.weight / scale
     mean = _mean_load(problem, owned, budget) * (1 - _ROUNDING)
-    # half of the bound, so that the pass still holds for loads just below it
-    trie = _contract(problem, owned, weight, mean / 2)
+    light = mean * _JUST_BELOW
+    if len(weight) > _SMALL and not owned.compact:
+        light = max(light, float(weight.sum()) / (_FINEST * budget))
+    trie = _contract(problem, owned, weight, light)
     exact, relaxed = _leaf_weights(problem, owned, trie, weight)
-    orphaned = np.flatnonzero((view.role[view.owner] == Role.NOTHING) & problem.served())
-    floor = float(weight[orphaned].max()) if len(orphaned) else 0.0
-    known = max(mean, _capacity_bound(problem, owned, budget), _crew_bound(problem, owned, budget))
-    return Ground(trie, exact, relaxed, floor, known * (1 - _ROUNDING))
+    floor = _floor(problem, owned, weight)
+    known = max(mean, _capacity_bound(problem, owned, budget))
+    known = max(known, _crew_bound(problem, owned, budget, known))
+    return Ground(trie, exact, relaxed, floor, known * (1 - _ROUNDING), light <= mean * _JUST_BELOW)
+
+
+def _floor(problem: Problem, owned: Owners, weight: Floats) -> float:
+    """The heaviest block whose owner is not healthy: somebody has to carry it."""
+    if owned.healthy:
+        return 0.0
+    orphaned = problem.view.role[problem.view.owner] == Role.NOTHING
+    orphaned &= problem.served()
+    return float(weight[orphaned].max()) if orphaned.any() else 0.0
 
 
 def _scale_of_rows(problem: Problem) -> Floats | None:
@@ -64,94 +88,80 @@ def _scale_of_rows(problem: Problem) -> Floats | None:
     return scale
 
 
-def _node_scale(problem: Problem) -> Floats:
+def _subnet_scale(problem: Problem) -> Floats:
+    """What the weight of each subnet is divided by."""
     scale = np.ones(len(problem.view.snapshot.subnets))
     for tree, value in zip(problem.trees, problem.scale, strict=True):
         scale[tree.subnet] = value
-    result: Floats = scale[problem.view.home]
-    return result
+    return scale
 
 
-def _heaviest(values: Floats, number: int) -> float:
-    """The sum of so many of the largest values."""
-    if number >= len(values):
-        return float(values.sum())
-    return float(np.partition(values, len(values) - number)[len(values) - number :].sum())
+def _rest(problem: Problem, nodes: Positions | Ints, totals: Floats, number: int) -> float:
+    """What owners cannot keep to themselves when ``number`` of them forward.
 
-
-def _rest(problem: Problem, totals: Floats, nodes: Ints | slice, number: int) -> float:
-    """What some nodes cannot keep to themselves when ``number`` of them forward.
-
-    It is all but the heaviest healthy owners' weight, added up without those: beside one weight of
-    10**18 the rest would otherwise be lost.
+    It is all but the heaviest healthy owners' weight.
     """
-    values, healthy = totals[nodes], problem.view.role[nodes] != Role.NOTHING
-    orphaned = 0.0 if healthy.all() else float(values[~healthy].sum())
-    keeps = values if healthy.all() else values[healthy]
-    left = len(keeps) - number
-    if left <= 0:
-        return orphaned
-    if keeps.min() == (greatest := keeps.max()):
-        return orphaned + left * float(greatest)
-    return orphaned + float(np.partition(keeps, left)[:left].sum())
+    if problem.view.nodes.all_healthy:
+        return without_greatest(totals, number)
+    healthy = problem.view.role[nodes] != Role.NOTHING
+    return float(totals[~healthy].sum()) + without_greatest(totals[healthy], number)
 
 
 def _mean_load(problem: Problem, owned: Owners, budget: int) -> float:
-    totals = owned.total
+    nodes, totals = owned.totals()
     if not bool((problem.scale == 1.0).all()):
-        totals = totals / _node_scale(problem)
-    return _rest(problem, totals, slice(None), budget) / budget
+        totals = totals / _subnet_scale(problem)[problem.view.home[nodes]]
+    return _rest(problem, nodes, totals, budget) / budget
 
 
 def _capacity_bound(problem: Problem, owned: Owners, budget: int) -> float:
-    subnets = {tree.subnet for tree in problem.trees}
-    crew = np.concatenate([problem.view.crew.of_subnet(s) for s in sorted(subnets)])
-    rest = _rest(problem, owned.total, slice(None), budget)
-    return rest / _heaviest(problem.view.capacity[crew], budget)
+    subnets = sorted({tree.subnet for tree in problem.trees})
+    nodes, totals = owned.totals()
+    rest = _rest(problem, nodes, totals, budget)
+    return rest / problem.view.crew.strength(subnets, budget)
 
 
-def _crew_bound(problem: Problem, owned: Owners, budget: int) -> float:
-    """The largest bound of a single subnet, whose entries are what others must leave."""
-    trees: dict[int, int] = {}
+def _crew_bound(problem: Problem, owned: Owners, budget: int, known: float) -> float:
+    """The largest bound of a single subnet, whose entries are what others must leave.
+
+    Subnets that cannot have a larger one than ``known`` are passed over.
+    """
+    trees: dict[int, list[Tree]] = {}
     for tree in problem.trees:
-        trees[tree.subnet] = trees.get(tree.subnet, 0) + 1
-    order = np.argsort(problem.view.home, kind="stable")
-    homes = problem.view.home[order]
-    best = 0.0
-    for subnet, number in trees.items():
-        nodes = order[np.searchsorted(homes, subnet) : np.searchsorted(homes, subnet, "right")]
-        entries = budget - (len(problem.trees) - number)
-        rest = _rest(problem, owned.total, nodes, entries)
-        capacity = _heaviest(problem.view.capacity[problem.view.crew.of_subnet(subnet)], entries)
-        best = max(best, rest / capacity)
-    return best
+        trees.setdefault(tree.subnet, []).append(tree)
+    for subnet, mine in trees.items():
+        entries = budget - (len(problem.trees) - len(mine))
+        strength = problem.view.crew.strength([subnet], entries)
+        whole = sum(float(problem.weight[tree.first : tree.last].sum()) for tree in mine)
+        if whole / strength <= known:
+            continue
+        nodes, totals = owned.totals()
+        at_home = np.flatnonzero(problem.view.home[nodes] == subnet)
+        rest = _rest(problem, nodes[at_home], totals[at_home], entries)
+        known = max(known, rest / strength)
+    return known
 
 
 def _contract(problem: Problem, owned: Owners, weight: Floats, light: float) -> Trie:
     """The trie whose leaves weigh at most ``light``, or belong to one healthy owner alone."""
-    healthy = problem.view.role != Role.NOTHING
     # capped: running sums would lose what is small behind what is large
-    capped = np.minimum(weight, 2 * light) if light > 0 else (weight > 0).astype(np.float64)
-    below = np.concatenate(([0.0], np.cumsum(capped)))
+    below = np.zeros(len(weight) + 1)
+    if light > 0:
+        np.minimum(weight, 2 * light, out=below[1:])
+    else:
+        np.greater(weight, 0, out=below[1:], casting="unsafe")
+    np.cumsum(below, out=below)
+    trees = problem.trees
+    healthy = problem.view.role != Role.NOTHING
 
     def closed(first: Ints, last: Ints, _root: Ints) -> Flags:
-        single = owned.run[first] == owned.run[last - 1]
+        single = owned.runs.same(first, last - 1)
         flags: Flags = single & healthy[problem.view.owner[first]]
         return flags | (below[last] - below[first] <= light)
 
-    trees = problem.trees
     return build(
         problem.view.keys, [tree.first for tree in trees], [tree.last for tree in trees], closed
     )
-
-
-def _leaf_bounds(trie: Trie, rows: int) -> tuple[Ints, Ints]:
-    """The leaves in order, and where each starts and ends, as ``reduceat`` wants it."""
-    leaves = trie.leaves
-    order = leaves[np.argsort(trie.first[leaves], kind="stable")]
-    bounds = np.empty(2 * len(order), dtype=np.int64)
-    bounds[0::2], bounds[1::2] = trie.first[order], trie.last[order]
-    return order, bounds[:-1] if bounds[-1] == rows else bounds
 
 
 def leaf_weights(problem: Problem, trie: Trie, rows: Ints, scale: float) -> Weights:
@@ -159,45 +169,149 @@ def leaf_weights(problem: Problem, trie: Trie, rows: Ints, scale: float) -> Weig
 
     The trie is over these rows alone, and its leaves are items (one healthy owner or one block).
     """
-    order, bounds = _leaf_bounds(trie, len(rows))
+    leaves = trie.leaves
     away = np.zeros(len(trie.first))
-    away[order] = np.add.reduceat(problem.weight[rows] / scale, bounds)[0::2]
+    away[leaves] = range_sums(problem.weight[rows] / scale, trie.first[leaves], trie.last[leaves])
     inside = np.full(len(trie.first), np.inf)
-    forwards = problem.view.role[problem.view.owner[rows[trie.first[order]]]] == Role.FORWARD
-    inside[order[forwards]] = 0.0
-    return Weights(away, inside, np.zeros(1))
+    forwards = problem.view.role[problem.view.owner[rows[trie.first[leaves]]]] == Role.FORWARD
+    inside[leaves[forwards]] = 0.0
+    return Weights(away, (inside,))
 
 
 def _leaf_weights(
     problem: Problem, owned: Owners, trie: Trie, weight: Floats
 ) -> tuple[Weights, Weights]:
-    view = problem.view
-    order, bounds = _leaf_bounds(trie, len(weight))
+    leaves = trie.leaves
+    first, last = trie.first[leaves], trie.last[leaves]
     away = np.zeros(len(trie.first))
-    away[order] = np.add.reduceat(weight, bounds)[0::2]
-    forwards = view.role[view.owner] == Role.FORWARD
-    scattered = owned.scattered[view.owner]
-    compact = forwards & ~scattered
-    scale = _node_scale(problem)
-    total = (owned.total / scale)[view.owner]
-    none = -np.inf
+    away[leaves] = range_sums(weight, first, last)
 
-    def inside(worth: Floats) -> Floats:
+    def inside(best: Floats | float) -> Floats:
         result = np.full(len(trie.first), np.inf)
-        best = np.maximum.reduceat(worth, bounds)[0::2]
-        result[order] = np.maximum(away[order] - best, 0.0)
+        result[leaves] = np.maximum(away[leaves] - best, 0.0)
         return result
 
-    relaxed = inside(np.where(compact, total, none))
-    zero = np.zeros(len(problem.trees))
-    if not scattered.any():
-        weights = Weights(away, relaxed, zero)
-        return weights, weights
-    exact = inside(np.where(compact, total, np.where(forwards, weight, none)))
-    sole = order[owned.run[trie.first[order]] == owned.run[trie.last[order] - 1]]
-    exact[sole[forwards[trie.first[sole]]]] = 0.0
-    allowance = zero.copy()
-    for position, tree in enumerate(problem.trees):
-        rows = slice(tree.first, tree.last)
-        allowance[position] = np.where(scattered[rows], total[rows], 0.0).max()
-    return Weights(away, exact, zero), Weights(away, relaxed, allowance)
+    view, runs = problem.view, owned.runs
+    if owned.scattered is None:
+        worth = runs.weight
+        if not view.nodes.all_forward:
+            worth = np.where(view.role[runs.node] == Role.FORWARD, worth, -np.inf)
+        scale = problem.scale[trie.root[leaves]]
+        start, end = runs.of(first), runs.of(last - 1) + 1
+        if problem.even:
+            weights = Weights(away, (inside(range_greatest(worth, start, end) / scale),))
+            return weights, weights
+        return _uneven_weights(problem, owned, trie, away, worth)
+    return _scattered_weights(problem, owned, trie, weight, away)
+
+
+def _uneven_weights(
+    problem: Problem, owned: Owners, trie: Trie, away: Floats, worth: Floats
+) -> tuple[Weights, Weights]:
+    """The same where capacities differ; ``worth`` is what each run is to a forwarder of its own.
+
+    With few capacities both passes are one. With many, they are taken for the next larger one of
+    some that are kept in the relaxation, and for the next smaller one in the other.
+    """
+    view, runs = problem.view, owned.runs
+    leaves = trie.leaves
+    start, end = runs.of(trie.first[leaves]), runs.of(trie.last[leaves] - 1) + 1
+    scale = problem.scale[trie.root[leaves]]
+    ratio = _subnet_scale(problem)[view.home[runs.node]] / view.capacity[runs.node]
+    ratio[worth < 0] = 1.0
+    ratios = np.unique(ratio)
+
+    def weights(kept: Floats, position: Ints) -> Weights:
+        found = []
+        for number, times in enumerate(kept.tolist()):
+            result = np.full(len(trie.first), np.inf)
+            best = range_greatest(np.where(position == number, worth, -np.inf), start, end) / scale
+            result[leaves] = np.maximum(away[leaves] - best, 0.0) * times
+            result[leaves[np.isneginf(best)]] = np.inf
+            found.append(result)
+        return Weights(away, tuple(found), tuple(kept.tolist()))
+
+    if len(ratios) <= _CAPACITIES:
+        exact = weights(ratios, np.searchsorted(ratios, ratio))
+        return exact, exact
+    above = np.geomspace(1.0, ratios[-1], _CAPACITIES)
+    above[-1] = ratios[-1]
+    up = np.searchsorted(above, ratio)
+    down = np.searchsorted(above, ratio, side="right") - 1
+    return weights(above, up), weights(above, down)
+
+
+def _scattered_weights(
+    problem: Problem, owned: Owners, trie: Trie, weight: Floats, away: Floats
+) -> tuple[Weights, Weights]:
+    """The same where some owners have blocks in several places."""
+    view = problem.view
+    leaves = trie.leaves
+    first, last = trie.first[leaves], trie.last[leaves]
+    nodes, totals = owned.totals()
+    forwards = view.role[nodes] == Role.FORWARD
+    apart = np.zeros(len(nodes), dtype=np.bool_)
+    if owned.scattered is not None:
+        apart = owned.scattered[nodes]
+    totals = totals / _subnet_scale(problem)[view.home[nodes]]
+    worth = np.full(len(view.role), -np.inf)
+
+    def best(of_nodes: Floats) -> Floats:
+        worth[nodes] = of_nodes
+        return range_greatest(worth[view.owner], first, last)
+
+    def inside(least: Floats) -> Floats:
+        result = np.full(len(trie.first), np.inf)
+        result[leaves] = least
+        return result
+
+    alone = np.where(forwards & ~apart, totals, -np.inf)
+    relaxed = inside(np.maximum(away[leaves] - best(alone), 0.0))
+    # whoever is scattered keeps what it has anywhere, wherever it may forward only for itself
+    others = best(np.where(apart, totals, -np.inf)) * (1 + _ROUNDING)
+    relaxed[leaves] = np.minimum(relaxed[leaves], away[leaves] - others)
+    credit = np.zeros(len(trie.first))
+    credit[leaves] = np.maximum(others, 0.0)
+    most = kept = _most_of_one(trie, view.owner, weight)
+    if not view.nodes.all_forward or not problem.even:
+        able = (view.role == Role.FORWARD) & (view.capacity == view.crew.most[view.home])
+        kept = _most_of_one(trie, view.owner, np.where(able[view.owner], weight, 0.0))
+    kept = np.where(kept > 0, kept, -np.inf)
+    exact = inside(np.maximum(away[leaves] - kept[leaves], 0.0))
+    sole = leaves[owned.runs.same(first, last - 1)]
+    sole = sole[view.role[view.owner[trie.first[sole]]] == Role.FORWARD]
+    exact[sole] = 0.0
+    weak = np.full(len(trie.first), np.inf)
+    weak[sole] = 0.0
+    worst = float((view.crew.most / view.crew.least).max())
+    insides, ratios = ((exact,), (1.0,)) if problem.even else ((exact, weak), (1.0, worst))
+    return (
+        Weights(away, insides, ratios, most=kept),
+        Weights(away, (relaxed,), credit=credit, most=most * (1 + _ROUNDING)),
+    )
+
+
+def _most_of_one(trie: Trie, owner: Positions, weight: Floats) -> Floats:
+    """The most weight that a single owner has below each vertex."""
+    most = np.zeros(len(trie.first))
+    order = np.argsort(owner, kind="stable")
+    owners_, weights = owner[order], weight[order]
+    fresh = np.ones(len(order), dtype=np.bool_)
+    for vertices in (trie.leaves, *trie.levels):
+        place = _places(trie, vertices, len(owner))[order]
+        fresh[1:] = (owners_[1:] != owners_[:-1]) | (place[1:] != place[:-1])
+        start = np.flatnonzero(fresh)
+        found = np.add.reduceat(weights, start)
+        inside = place[start] >= 0
+        np.maximum.at(most, place[start[inside]], found[inside])
+    return most
+
+
+def _places(trie: Trie, vertices: Ints, rows: int) -> Ints:
+    """Which of these disjoint vertices each row is below, -1 if none."""
+    vertices = vertices[np.argsort(trie.first[vertices])]
+    bounds = np.empty(2 * len(vertices) + 1, dtype=np.int64)
+    bounds[0:-1:2], bounds[1::2], bounds[-1] = trie.first[vertices], trie.last[vertices], rows
+    which = np.full(2 * len(vertices) + 1, -1, dtype=np.int64)
+    which[1::2] = vertices
+    return np.repeat(which, np.diff(bounds, prepend=0))

@@ -25,7 +25,7 @@ def item_trie(problem: Problem, owned: Owners, trees: Sequence[Tree]) -> Trie:
     healthy = problem.view.role != Role.NOTHING
 
     def single_owner(first: Ints, last: Ints, _root: Ints) -> Flags:
-        same: Flags = owned.run[first] == owned.run[last - 1]
+        same = owned.runs.same(first, last - 1)
         same &= healthy[problem.view.owner[first]]
         return same
 
@@ -42,11 +42,15 @@ def direct_entries(
 ) -> dict[Prefix, int] | None:
     """The fewest entries (destination to node index) without a detour for these trees.
 
-    Where destinations or next hops may be chosen, those of ``present`` are. None where a block's
-    owner is not healthy. Time is vertices times owners / 64.
+    ``trees`` are those of the problem or some of them. Where destinations or next hops may be
+    chosen, those of ``present`` are. None where a block's owner is not healthy, or where it surely
+    takes more than twice the problem's budget. Time is vertices times owners / 64.
     """
     if not trees:
         return {}
+    # n entries part the rows into at most 2 n runs
+    if len(owned.runs.node) > 4 * problem.budget:
+        return None
     rows = np.concatenate([np.arange(tree.first, tree.last) for tree in trees])
     nodes = np.unique(problem.view.owner[rows])
     if (problem.view.role[nodes] == Role.NOTHING).any():
@@ -66,8 +70,15 @@ def weightless_entries(
     They go to any node that may forward in their subnet. None where a block that weighs something
     has an owner who is not healthy, or where there are more owners than entries.
     """
-    view, trees = problem.view, problem.trees
-    heavy = np.flatnonzero(owned.total > 0)
+    view, trees, runs = problem.view, problem.trees, owned.runs
+    weighing = runs.weight > 0
+    if owned.total is None and np.count_nonzero(weighing) > problem.budget:
+        return None
+    of_runs = runs.node[weighing]
+    changes = int(np.count_nonzero(of_runs[1:] != of_runs[:-1]))
+    if changes > 2 * problem.budget:  # as in direct_entries
+        return None
+    heavy = np.unique(of_runs)
     if (view.role[heavy] == Role.NOTHING).any() or len(heavy) > problem.budget:
         return None
     anybody = [int(view.crew.of_subnet(s)[0]) for s in sorted({tree.subnet for tree in trees})]
@@ -76,15 +87,40 @@ def weightless_entries(
     for node, position in names.items():
         if view.role[node] == Role.FORWARD:
             forwards[int(view.home[node])] |= 1 << position
-    trie = item_trie(problem, owned, trees)
+    trie, weighs = _trie_of_weights(problem, owned)
     sets = {}
     for leaf in trie.leaves.tolist():
         first, last = int(trie.first[leaf]), int(trie.last[leaf])
         own = names.get(int(view.owner[first]))
         sets[leaf] = 0 if own is None else 1 << own
-        if not problem.weight[first:last].any():
-            sets[leaf] |= forwards[int(view.home[view.owner[first]])]
+        if weighs[first] == weighs[last]:
+            shared = forwards[int(view.home[view.owner[first]])]
+            single = bool(runs.same(trie.first[leaf : leaf + 1], trie.last[leaf : leaf + 1] - 1)[0])
+            sets[leaf] = sets[leaf] | shared if single else shared
     return _smallest(trie, trees, sets, list(names), present)
+
+
+def _trie_of_weights(problem: Problem, owned: Owners) -> tuple[Trie, Ints]:
+    """The trie whose leaves are items, or subtrees without weight; how many rows before each weigh.
+
+    What several owners without weight share may go to any forwarder and to nobody else that is of
+    use: in the construction their sets have the forwarders in common.
+    """
+    weighs = np.zeros(len(problem.weight) + 1, dtype=np.int64)
+    np.cumsum(problem.weight > 0, out=weighs[1:])
+    healthy = problem.view.role != Role.NOTHING
+
+    def closed(first: Ints, last: Ints, _root: Ints) -> Flags:
+        flags = owned.runs.same(first, last - 1)
+        flags &= healthy[problem.view.owner[first]]
+        flags |= weighs[first] == weighs[last]
+        return flags
+
+    trees = problem.trees
+    trie = build(
+        problem.view.keys, [tree.first for tree in trees], [tree.last for tree in trees], closed
+    )
+    return trie, weighs
 
 
 def _smallest(

@@ -18,14 +18,16 @@ from vpcrouter.planner.owners import Owners
 from vpcrouter.planner.problem import Problem
 from vpcrouter.planner.trie import Trie
 
-_MOST_ITEMS = 20_000  # beyond, a search item by item costs more than it can bring
+MOST_ITEMS = 20_000  # beyond, a search item by item costs more than it can bring
 _MOST_MOVES = 4_000
 
 
 def improve(problem: Problem, owned: Owners, entries: Mapping[Prefix, int]) -> dict[Prefix, int]:
     """Entries with a largest load that is no larger, within the budget of the problem."""
+    if len(owned.runs.node) > MOST_ITEMS:
+        return dict(entries)
     trie = item_trie(problem, owned, problem.trees)
-    if len(trie.leaves) > _MOST_ITEMS:
+    if len(trie.leaves) > MOST_ITEMS:
         return dict(entries)
     return _Search(problem, trie, entries).run()
 
@@ -68,7 +70,7 @@ class _Search:
         self.view = problem.view
         self.pieces = {prefix: _Piece(prefix, hop) for prefix, hop in entries.items()}
         self._spread(trie)
-        self.load = problem.standing.copy()
+        self.load = problem.standing_loads()
         for piece in self.pieces.values():
             self.load[piece.hop] += self._cost(piece, piece.hop)
 

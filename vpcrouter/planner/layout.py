@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ipam.prefix import Prefix
-from vpcrouter.planner.arrays import Floats, Ints, sums
+from vpcrouter.planner.arrays import Floats, Ints, range_sums, sums
 from vpcrouter.planner.problem import Problem
+
+_FEW = 8  # rows that are one in so many or fewer are cut out, others blanked in a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Layout:
 
 def lay(problem: Problem, destinations: Sequence[Prefix]) -> Layout:
     """The layout of these distinct destinations; each must lie in a tree of the problem."""
-    ordered = tuple(sorted(destinations))
+    ordered = tuple(sorted(destinations, key=_order))
     parent, segments = _sweep(problem, ordered)
     table = np.array(segments, dtype=np.int64).reshape(-1, 3)
     table = table[np.argsort(table[:, 0], kind="stable")]
@@ -49,52 +51,48 @@ def lay(problem: Problem, destinations: Sequence[Prefix]) -> Layout:
     weight = np.zeros(len(ordered))
     blocks = np.zeros(len(ordered), dtype=np.int64)
     if len(table):
-        np.add.at(weight, piece, _segment_sums(problem.weight, start, end))
+        np.add.at(weight, piece, range_sums(problem.weight, start, end))
         np.add.at(blocks, piece, end - start)
     return Layout(ordered, tuple(parent), start, end, piece, blocks, weight)
 
 
-def _segment_sums(values: Floats, start: Ints, end: Ints) -> Floats:
-    """The sum of each disjoint, ascending, non-empty segment."""
-    bounds = np.empty(2 * len(start), dtype=np.int64)
-    bounds[0::2] = start
-    bounds[1::2] = end
-    if bounds[-1] == len(values):
-        bounds = bounds[:-1]
-    sums: Floats = np.add.reduceat(values, bounds)[0::2]
-    return sums
+def _order(prefix: Prefix) -> tuple[int, int]:
+    return prefix.value, prefix.length
 
 
 def _sweep(
     problem: Problem, ordered: Sequence[Prefix]
 ) -> tuple[list[int], list[tuple[int, int, int]]]:
     keys = problem.view.keys
+    finals = [prefix.last for prefix in ordered]
     first = keys.starts([prefix.value for prefix in ordered])
-    last = keys.starts([prefix.last + 1 for prefix in ordered])
+    last = keys.starts([final + 1 for final in finals])
     if len(keys):
         length = np.array([prefix.length for prefix in ordered])
         around = keys.length[np.minimum(first, len(keys) - 1)] < length
         first += around & (first < last)  # a block that holds the prefix is not inside it
-    ranges = zip(first.tolist(), last.tolist(), strict=True)
     parent: list[int] = []
     segments: list[tuple[int, int, int]] = []
-    open_: list[tuple[int, int, int]] = []  # (position, next row not yet given to a segment, end)
+    open_: list[
+        list[int]
+    ] = []  # [position, next row not yet given to a segment, end, last address]
 
     def close() -> None:
-        position, at, end = open_.pop()
+        position, at, end, _ = open_.pop()
         if at < end:
             segments.append((at, end, position))
         if open_:
-            above = open_[-1]
-            open_[-1] = (above[0], end, above[2])
+            open_[-1][1] = end
 
-    for position, (prefix, (start, stop)) in enumerate(zip(ordered, ranges, strict=True)):
-        while open_ and not ordered[open_[-1][0]].contains(prefix):
+    rows = zip(first.tolist(), last.tolist(), finals, strict=True)
+    for position, (start, stop, final) in enumerate(rows):
+        while open_ and open_[-1][3] < final:
             close()
-        parent.append(open_[-1][0] if open_ else -1)
-        if open_ and open_[-1][1] < start:
-            segments.append((open_[-1][1], start, open_[-1][0]))
-        open_.append((position, start, stop))
+        above = open_[-1] if open_ else None
+        parent.append(above[0] if above else -1)
+        if above and above[1] < start:
+            segments.append((above[1], start, above[0]))
+        open_.append([position, start, stop, final])
     while open_:
         close()
     return parent, segments
@@ -126,27 +124,43 @@ class Shares:
 
 
 def shares(problem: Problem, layout: Layout, next_hops: Ints) -> Shares:
-    """What each destination's next hop (a node index) owns of what the destination catches."""
+    """What each destination's next hop (a node index, -1: none) owns of what it catches."""
     size = len(layout.destinations)
+    own_blocks, others = np.zeros(size, dtype=np.int64), np.zeros(size)
     if not len(layout.start):
-        return Shares(np.zeros(size, dtype=np.int64), np.zeros(size))
+        return Shares(own_blocks, others)
     first, last = int(layout.start[0]), int(layout.end[-1])
-    piece = _piece_of_rows(layout, first, last)
-    own = problem.view.owner[first:last] == np.append(next_hops, -1)[piece]
-    rows = np.flatnonzero(own)
-    weight = problem.weight[first:last]
-    piece = np.where(piece < 0, size, piece)
-    return Shares(
-        np.bincount(piece[rows], minlength=size).astype(np.int64)[:size],
-        sums(piece, np.where(own, 0.0, weight), size + 1)[:size],
-    )
+    rows, pieces = _own_rows(problem, layout, next_hops)
+    own_blocks += np.bincount(pieces, minlength=size)
+    if len(rows) * _FEW < last - first:
+        found = _sums_around(problem.weight, layout, rows)
+    else:
+        weight = problem.weight[first:last].copy()
+        weight[rows - first] = 0.0
+        found = range_sums(weight, layout.start - first, layout.end - first)
+    np.add.at(others, layout.piece, found)
+    return Shares(own_blocks, others)
 
 
-def _piece_of_rows(layout: Layout, first: int, last: int) -> Ints:
-    """The destination that catches each row from first to last; -1 for rows of nobody."""
-    piece = np.full(last - first, -1, dtype=np.int64)
-    if int((layout.end - layout.start).sum()) == last - first:
-        return np.repeat(layout.piece, layout.end - layout.start)
-    for start, end, position in zip(layout.start, layout.end, layout.piece, strict=True):
-        piece[start - first : end - first] = position
-    return piece
+def _sums_around(weight: Floats, layout: Layout, rows: Ints) -> Floats:
+    """The weight of each segment without these rows, which lie in segments."""
+    start = np.sort(np.concatenate((layout.start, rows, rows + 1)))
+    segment = np.searchsorted(layout.start, start, side="right") - 1
+    end = np.minimum(np.append(start[1:], layout.end[-1]), layout.end[segment])
+    wanted = start < end
+    wanted[np.searchsorted(start, rows, side="right") - 1] = False
+    parts = range_sums(weight, start[wanted], end[wanted]) if wanted.any() else np.zeros(0)
+    return sums(segment[wanted], parts, len(layout.start))
+
+
+def _own_rows(problem: Problem, layout: Layout, next_hops: Ints) -> tuple[Ints, Ints]:
+    """The rows whose owner is the next hop of the destination that catches them; and which."""
+    owner = problem.view.owner
+    forwards = np.zeros(len(problem.view.role), dtype=np.bool_)
+    forwards[next_hops[next_hops >= 0]] = True
+    rows = np.flatnonzero(forwards[owner])
+    segment = np.searchsorted(layout.start, rows, side="right") - 1
+    caught = (segment >= 0) & (rows < layout.end[segment])
+    rows, piece = rows[caught], layout.piece[segment[caught]]
+    own = next_hops[piece] == owner[rows]
+    return rows[own], piece[own]

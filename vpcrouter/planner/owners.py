@@ -2,6 +2,10 @@
 
 A node whose blocks of a table fill one subtree alone ("compact") is a single leaf of the
 partition; only for those is the pass of ``partition`` exact. Others are "scattered".
+
+Consecutive rows of one owner in one tree are a *run*. Where all owners are compact, nothing is
+ever looked up per node: what an owner has is its run's weight, and runs stand in the order of
+rows. That is what makes a million owners as cheap as a few.
 """
 
 from __future__ import annotations
@@ -11,64 +15,109 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpcrouter.model import Role
-from vpcrouter.planner.arrays import Flags, Floats, Ints, sums
+from vpcrouter.planner.arrays import Flags, Floats, Ints, Positions, range_sums, sums
 from vpcrouter.planner.problem import Problem
 from vpcrouter.planner.trie import common_length
 
 
 @dataclass(frozen=True, slots=True)
-class Owners:
-    """``total`` weight per node; ``scattered`` per node (healthy owners only).
+class Runs:
+    """The runs of the served rows, in order: first row, owner and weight of each.
 
-    ``run`` numbers the runs of rows with one owner: a range of rows has a single owner where its
-    first and last row have the same run. ``count`` is how many nodes own a row,
-    ``healthy`` whether all of those are.
+    ``start`` is None where every row of the view is a run of its own.
     """
 
-    total: Floats
-    scattered: Flags
-    run: Ints
+    start: Ints | None
+    node: Positions
+    weight: Floats
+
+    def of(self, rows: Ints) -> Ints:
+        """The position of the run that each of these served rows is in."""
+        if self.start is None:
+            return rows
+        return np.searchsorted(self.start, rows, side="right").astype(np.int64) - 1
+
+    def same(self, one: Ints, other: Ints) -> Flags:
+        """Whether two served rows are in the same run (element-wise)."""
+        flags: Flags = self.of(one) == self.of(other)
+        return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """``runs`` of rows with one owner; ``count`` nodes own a row, ``healthy``: all of those are.
+
+    ``scattered`` and ``total`` weight per node are None where no healthy owner is scattered and
+    no other has two runs; then each run is all that its owner has.
+    """
+
+    runs: Runs
     count: int
     healthy: bool
+    scattered: Flags | None
+    total: Floats | None
+
+    @property
+    def compact(self) -> bool:
+        """Whether no healthy owner is scattered."""
+        return self.scattered is None or not bool(self.scattered.any())
+
+    def totals(self) -> tuple[Positions | Ints, Floats]:
+        """The nodes that own something in the order of their runs or index, and what they own."""
+        if self.total is None:
+            return self.runs.node, self.runs.weight
+        nodes = np.unique(self.runs.node)
+        return nodes, self.total[nodes]
 
 
 def owners(problem: Problem) -> Owners:
     """Totals and scatter of every owner in the trees of the problem."""
     view = problem.view
-    served = problem.served()
-    number = len(view.role)
-    owner = view.owner if served.all() else np.where(served, view.owner, number)
-    total = sums(owner, problem.weight, number)
-    bounds = np.zeros(len(owner), dtype=np.bool_)
-    bounds[1:] = owner[1:] != owner[:-1]
-    for tree in problem.trees:
+    runs, end = _runs(problem)
+    seen = np.zeros(len(view.role), dtype=np.bool_)
+    seen[runs.node] = True
+    count = int(np.count_nonzero(seen))
+    healthy = view.nodes.all_healthy or bool((view.role[seen] != Role.NOTHING).all())
+    unaligned = _unaligned(problem, runs, end)
+    if count == len(runs.node) and not len(unaligned):
+        return Owners(runs, count, healthy, None, None)
+    scattered = np.bincount(runs.node, minlength=len(view.role)) > 1
+    scattered[unaligned] = True
+    scattered &= view.role != Role.NOTHING
+    return Owners(runs, count, healthy, scattered, sums(runs.node, runs.weight, len(view.role)))
+
+
+def _runs(problem: Problem) -> tuple[Runs, Ints | None]:
+    """The runs of the served rows and where each ends; None where each is a row."""
+    owner, trees = problem.view.owner, problem.trees
+    bounds = np.empty(len(owner), dtype=np.bool_)
+    np.not_equal(owner[1:], owner[:-1], out=bounds[1:])
+    for tree in trees:
         bounds[tree.first] = True
-    run: Ints = np.cumsum(bounds, dtype=np.int64)
-    starts = (
-        np.flatnonzero(np.concatenate(([True], bounds[1:]))) if len(owner) else np.empty(0, int)
-    )
-    ends = np.append(starts[1:], len(owner))
-    real = owner[starts] < number
-    starts, ends = starts[real], ends[real]
-    runs_of = np.bincount(owner[starts], minlength=number)
-    scattered = (runs_of > 1) & (view.role != Role.NOTHING)
-    _mark_unaligned(problem, scattered, starts, ends)
-    having = runs_of > 0
-    healthy = bool((view.role[having] != Role.NOTHING).all())
-    return Owners(total, scattered, run, int(having.sum()), healthy)
+    every = problem.serves_all
+    if every and bool(bounds.all()):
+        return Runs(None, owner, problem.weight), None
+    if not every:
+        bounds &= problem.served()
+    start = np.flatnonzero(bounds)
+    end = np.append(start[1:], len(owner))
+    lasts = np.array([tree.last for tree in trees], dtype=np.int64)
+    end = np.minimum(end, lasts[np.searchsorted(lasts, start, side="right")])
+    return Runs(start, owner[start], range_sums(problem.weight, start, end)), end
 
 
-def _mark_unaligned(problem: Problem, scattered: Flags, starts: Ints, ends: Ints) -> None:
-    """A run of several rows is no subtree where a neighbour shares its common prefix."""
-    view = problem.view
-    long = ends - starts > 1
-    first, last = starts[long], ends[long] - 1
+def _unaligned(problem: Problem, runs: Runs, end: Ints | None) -> Positions:
+    """The owners of runs that are no subtree: a neighbour shares their common prefix."""
+    if runs.start is None or end is None:
+        return runs.node[:0]
+    keys = problem.view.keys
+    long = np.flatnonzero(end - runs.start > 1)
+    first, last = runs.start[long], end[long] - 1
     if not len(first):
-        return
-    depth = common_length(view.keys, first, last)
+        return runs.node[:0]
+    depth = common_length(keys, first, last)
     before = np.maximum(first - 1, 0)
-    after = np.minimum(last + 1, len(view.owner) - 1)
-    inside = (first > 0) & (common_length(view.keys, before, first) >= depth)
-    inside |= (last + 1 < len(view.owner)) & (common_length(view.keys, last, after) >= depth)
-    nodes = view.owner[first[inside]]
-    scattered[nodes[view.role[nodes] != Role.NOTHING]] = True
+    after = np.minimum(last + 1, len(keys) - 1)
+    inside = (first > 0) & (common_length(keys, before, first) >= depth)
+    inside |= (last + 1 < len(keys)) & (common_length(keys, last, after) >= depth)
+    return runs.node[long[inside]]

@@ -9,6 +9,9 @@ own. A cut at the vertex itself leaves nothing, so no state with more cuts below
 the pass is exact (Kundu and Misra, "A linear tree partitioning algorithm", 1977, with two
 residuals in place of one).
 
+Where capacities differ, weights are over the largest capacity, and ``inside`` is kept for each
+smaller one on its own: there others' weight counts as many times as the capacity is smaller.
+
 A subtree that weighs no more than the least load is never cut inside, so it is one leaf.
 The search for L evaluates many loads in one pass. Between a load and the next rejected residual
 the pass does not change; that turns "this load is too small" into a proof for a whole interval.
@@ -27,20 +30,29 @@ from vpcrouter.planner.trie import Trie
 _ROUNDING = 1e-12  # relative: keeps a relaxation one where large sums are subtracted
 _ABOVE = 1e-9  # relative: far more than sums of the same weights differ by
 _WIDTH = 16  # loads evaluated in one pass: wide enough to hide numpy's cost per call
+# Where the least load mostly is, as multiples of what is known to be below it.
+_NEAR = np.concatenate((np.linspace(1.0, 1.4, 9), (1.6, 2.0, 3.0, 6.0, 20.0)))
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What a partition weighs, one row per vertex of the trie (only leaves matter).
 
-    ``away``: weight where the forwarder is elsewhere. ``inside``: weight left where the best owner
-    of the leaf forwards (infinite where none may). ``allowance``, per root: how much a piece may
-    exceed L without a forwarder inside; 0, or what makes the pass a relaxation (a lower bound).
+    ``away``: weight where the forwarder is elsewhere. ``inside``: for each capacity the load where
+    the best owner of the leaf with that capacity forwards (infinite where none may); ``ratios``
+    tell how many times smaller each is than the largest, which comes first.
+
+    ``credit`` makes the pass a relaxation (a lower bound) where owners are scattered: what an
+    owner with blocks here has in all. There ``inside`` may be below 0, since the owner's other
+    blocks may be in the same piece. ``most``, of every vertex and only where owners are scattered:
+    the most that one owner has below it; without ``credit``, of those who may forward.
     """
 
     away: Floats
-    inside: Floats
-    allowance: Floats
+    inside: tuple[Floats, ...]
+    ratios: tuple[float, ...] = (1.0,)
+    credit: Floats | None = None
+    most: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class _States:
     away: Floats
-    inside: Floats
+    inside: tuple[Floats, ...]
     cuts: npt.NDArray[np.int32]
     joined: npt.NDArray[np.bool_]
     next_load: Floats
@@ -63,33 +75,59 @@ class _States:
 def _pass(trie: Trie, weights: Weights, loads: Floats) -> _States:
     shape = (len(trie.first), len(loads))
     away = np.empty(shape)
-    inside = np.empty(shape)
+    inside = tuple(np.empty(shape) for _ in weights.inside)
     leaves = trie.leaves
     away[leaves] = weights.away[leaves, None]
-    inside[leaves] = weights.inside[leaves, None]
+    for mine, given in zip(inside, weights.inside, strict=True):
+        mine[leaves] = given[leaves, None]
     cuts = np.zeros(shape, dtype=np.int32)
     joined = np.ones(shape, dtype=np.bool_)
     next_load = np.full(len(loads), np.inf)
-    relaxed = bool(weights.allowance.any())
+    credit = None if weights.credit is None else _credits(trie, weights.credit)
     for level in reversed(trie.levels):
         left, right = trie.left[level], trie.right[level]
         away_l, away_r = away[left], away[right]
-        inside_l, inside_r = inside[left], inside[right]
-        both = away_l + away_r
-        within = np.minimum(away_l + inside_r, inside_l + away_r)
-        load = (
-            np.minimum(both * (1 - _ROUNDING) - weights.allowance[trie.root[level], None], within)
-            if relaxed
-            else (np.minimum(both, within))
-        )
+        both = load = away_l + away_r
+        within, cut = [], []
+        for mine, ratio in zip(inside, weights.ratios, strict=True):
+            inside_l, inside_r = mine[left], mine[right]
+            if ratio == 1.0:
+                within.append(np.minimum(away_l + inside_r, inside_l + away_r))
+            else:
+                within.append(np.minimum(away_l * ratio + inside_r, inside_l + away_r * ratio))
+            cut.append(np.minimum(inside_l, inside_r))
+        if credit is not None:
+            # one entry more may also leave nothing but the right to the credit of one side
+            np.minimum(cut[0], away_r - credit[left], out=cut[0])
+            np.minimum(cut[0], away_l - credit[right], out=cut[0])
+            within[0] -= both * _ROUNDING
+        kept = within[0]
+        if weights.most is not None:
+            own_kept = both - weights.most[level, None]
+            if credit is not None:
+                kept = np.maximum(kept, own_kept - both * _ROUNDING)
+            else:  # what is not cut inside is as heavy as that in truth
+                whole = (cuts[left] == 0) & (cuts[right] == 0)
+                within[0] = kept = np.where(whole, np.minimum(kept, own_kept), kept)
+        for each in (kept, *within[1:]):
+            load = np.minimum(load, each)
         fits = load <= loads
         rejected = np.where(fits, np.inf, load)
         np.minimum(next_load, rejected.min(axis=0), out=next_load)
         away[level] = np.where(fits, both, np.minimum(away_l, away_r))
-        inside[level] = np.where(fits, within, np.minimum(inside_l, inside_r))
+        for mine, one, other in zip(inside, within, cut, strict=True):
+            mine[level] = np.where(fits, one, other)
         cuts[level] = cuts[left] + cuts[right] + ~fits
         joined[level] = fits
     return _States(away, inside, cuts, joined, next_load)
+
+
+def _credits(trie: Trie, leaves: Floats) -> Floats:
+    """The greatest credit below each vertex, as a column."""
+    credit = leaves.copy()
+    for level in reversed(trie.levels):
+        credit[level] = np.maximum(credit[trie.left[level]], credit[trie.right[level]])
+    return credit[:, None]
 
 
 def count(trie: Trie, weights: Weights, loads: Floats) -> Counts:
@@ -99,8 +137,8 @@ def count(trie: Trie, weights: Weights, loads: Floats) -> Counts:
     next hop: such a leaf cannot be lightened by cuts.
     """
     states = _pass(trie, weights, loads)
-    roots = len(weights.allowance)
-    return Counts(states.cuts[:roots].sum(axis=0).astype(np.int64) + roots, states.next_load)
+    entries = states.cuts[: trie.roots].sum(axis=0).astype(np.int64) + trie.roots
+    return Counts(entries, states.next_load)
 
 
 def least_load(
@@ -116,8 +154,8 @@ def least_load(
     total = weights.away[trie.leaves]
     # the pass adds up in another order: its sum may be a little above this one
     high = max(float(total.sum()) * (1 + _ABOVE), low)
+    loads = np.unique(np.clip(np.append(low * _NEAR, (low, high)), low, high))
     while True:
-        loads = np.unique(np.append(np.linspace(low, high, _WIDTH), low))
         counts = count(trie, weights, loads)
         best = int(np.flatnonzero(counts.entries <= budget)[0])
         if best == 0:
@@ -126,6 +164,7 @@ def least_load(
         low = float(counts.next_load[best - 1])
         if low >= high:
             return high
+        loads = np.unique(np.append(np.linspace(low, high, _WIDTH), low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,26 +179,36 @@ class Cut:
 
 
 def cuts(trie: Trie, weights: Weights, load: float) -> tuple[Cut, ...]:
-    """A partition with the fewest entries for this load, roots included."""
+    """A partition with the fewest entries for this load, roots included; there is one per entry."""
     states = _pass(trie, weights, np.array([load]))
-    away, inside = states.away[:, 0], states.inside[:, 0]
-    number, joined = states.cuts[:, 0], states.joined[:, 0]
-    left, right = trie.left, trie.right
-    found = [Cut(root, -1) for root in range(len(weights.allowance))]
-    pending = [(cut.vertex, bool(inside[cut.vertex] <= away[cut.vertex])) for cut in found]
+    # the load with the forwarder elsewhere, and inside for each capacity
+    values = np.concatenate((states.away, *states.inside), axis=1).tolist()
+    number, joined = states.cuts[:, 0].tolist(), states.joined[:, 0].tolist()
+    left, right = trie.left.tolist(), trie.right.tolist()
+
+    def best(vertex: int) -> int:
+        """Where the forwarder of a piece that closes here is; inside where that is no heavier."""
+        mine = values[vertex]
+        return min(range(len(mine)), key=lambda where: (mine[where], where == 0))
+
+    found = [Cut(root, -1) for root in range(trie.roots)]
+    pending = [(cut.vertex, best(cut.vertex)) for cut in found]
     while pending:
-        vertex, owner_forwards = pending.pop()
+        vertex, where = pending.pop()
         if number[vertex] == 0:
             continue
-        one, other = int(left[vertex]), int(right[vertex])
+        one, other = left[vertex], right[vertex]
         if joined[vertex]:
-            one_inside = owner_forwards and inside[one] + away[other] < away[one] + inside[other]
-            pending.append((one, one_inside))
-            pending.append((other, owner_forwards and not one_inside))
+            in_one = False
+            if where:
+                ratio = weights.ratios[where - 1]
+                with_one = values[one][where] + values[other][0] * ratio
+                in_one = with_one < values[one][0] * ratio + values[other][where]
+            pending.append((one, where if in_one else 0))
+            pending.append((other, 0 if in_one else where))
             continue
-        values = inside if owner_forwards else away
-        kept, closed = (one, other) if values[one] <= values[other] else (other, one)
-        pending.append((kept, owner_forwards))
-        pending.append((closed, bool(inside[closed] <= away[closed])))
+        kept, closed = (one, other) if values[one][where] <= values[other][where] else (other, one)
+        pending.append((kept, where))
+        pending.append((closed, best(closed)))
         found.append(Cut(closed, vertex))
     return tuple(found)

@@ -7,7 +7,7 @@ good forwarders looks at the loads that tables before have given out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,14 @@ from vpcrouter.model import (
     Role,
     RouteTable,
     Snapshot,
+    Step,
     TablePlan,
     Unserved,
 )
-from vpcrouter.planner.arrays import Floats, sums
+from vpcrouter.planner.arrays import Floats
 from vpcrouter.planner.direct import direct_entries
 from vpcrouter.planner.owners import owners
-from vpcrouter.planner.problem import FamilyView, NodeColumns, Problem, Tree, pose, table_weights
+from vpcrouter.planner.problem import FamilyView, NodeView, Problem, Tree, pose, table_weights
 from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
@@ -43,7 +44,7 @@ class _FamilyPlan:
     entries: tuple[PlannedEntry, ...]
     proof: Proof
     unserved: tuple[Unserved, ...]
-    node_load: Floats
+    node_load: Mapping[int, float]
     max_load: float
     detour_weight: float
     weight: float
@@ -56,29 +57,46 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     change less. Without any node nothing is planned and nothing changes: an empty input removes
     nothing.
     """
-    nodes = NodeColumns.of(snapshot)
-    views = {family: FamilyView.of(snapshot, family, nodes) for family in Family}
-    burden = {family: np.zeros(len(snapshot.nodes)) for family in Family}
+    decided = decide(snapshot, slack)
+    if not snapshot.nodes:
+        return decided
+    return Plan(
+        tuple(
+            replace(each, steps=_steps(snapshot, table, each))
+            for table, each in zip(snapshot.route_tables, decided.tables, strict=True)
+        )
+    )
+
+
+def decide(snapshot: Snapshot, slack: float = 0.0) -> Plan:
+    """What every route table should hold: a plan as ``plan`` makes it, but without steps."""
+    nodes = NodeView.of(snapshot)
+    views = {f: FamilyView.of(snapshot, f, nodes) for f in Family}
+    nothing = np.zeros(len(snapshot.nodes))
+    burden = dict.fromkeys(Family, nothing)
     tables = []
     for table in snapshot.route_tables:
         families = {}
         for family in Family:
             families[family] = _plan_family(views[family], table, slack, burden[family])
-            burden[family] = burden[family] + families[family].node_load
+            if families[family].node_load and len(snapshot.route_tables) > 1:
+                burden[family] = _added(burden[family], families[family].node_load)
         tables.append(_table_plan(snapshot, table, families))
     return Plan(tuple(tables))
+
+
+def _steps(snapshot: Snapshot, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
+    target = [Entry(entry.destination, entry.interface) for entry in decided.entries]
+    return transition(snapshot, table, target).steps
 
 
 def _table_plan(
     snapshot: Snapshot, table: RouteTable, families: Mapping[Family, _FamilyPlan]
 ) -> TablePlan:
-    entries = tuple(entry for family in Family for entry in families[family].entries)
-    target = [Entry(entry.destination, entry.interface) for entry in entries]
-    steps = transition(snapshot, table, target).steps if snapshot.nodes else ()
     return TablePlan(
         id=table.id,
-        entries=entries,
-        steps=steps,
+        entries=tuple(entry for family in Family for entry in families[family].entries),
+        steps=(),
         max_load=max(part.max_load for part in families.values()),
         detour_weight=sum(part.detour_weight for part in families.values()),
         weight=sum(part.weight for part in families.values()),
@@ -101,7 +119,7 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
     fixed: dict[Prefix, int] = {}
     trees: list[Tree] = []
     for tree in selection.trees:
-        if len(view.crew.of_subnet(tree.subnet)):
+        if view.crew.size(tree.subnet):
             trees.append(tree)
         else:
             fixed.update(forced[tree.subnet].entries or {})
@@ -160,16 +178,16 @@ def _direct_only(
     result: dict[int, _Forced] = {}
     trees_of: dict[int, list[Tree]] = {}
     for tree in view.trees:
-        if not len(view.crew.of_subnet(tree.subnet)):
+        if not view.crew.size(tree.subnet):
             trees_of.setdefault(tree.subnet, []).append(tree)
     present = _usable(_present(view, table)) if trees_of else {}
     for subnet, trees in trees_of.items():
-        nothing = np.zeros(len(view.role))
-        problem = pose(view, table, trees, weight, budget, nothing, nothing)
+        problem = pose(view, table, trees, weight, budget, np.zeros(0), {})
         owned = owners(problem)
-        if owned.count > budget:
+        least = max(owned.count, len(owned.runs.node) // 2)  # n entries make at most 2 n runs
+        if least > budget:
             if owned.healthy:
-                result[subnet] = _Forced(owned.count, None)
+                result[subnet] = _Forced(least, None)
             continue
         entries = direct_entries(problem, owned, trees, present)
         if entries is not None:
@@ -217,8 +235,7 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPl
         entries = {prefix: index.get(name, -1) for prefix, name in interfaces.items()}
         entries.update(chosen.fixed)
         entries.update(plan_.as_entries() if plan_ else {})
-        nothing = np.zeros(len(nodes))
-        whole = pose(view, table, view.trees, weight, 0, nothing, nothing)
+        whole = pose(view, table, view.trees, weight, 0, np.zeros(0), {})
         plan_ = judge(whole, entries)
     planned = tuple(
         PlannedEntry(
@@ -241,9 +258,8 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPl
         )
     )
     detour = float(plan_.others_weight.sum())
-    known = plan_.hops >= 0
-    node_load = sums(plan_.hops[known], plan_.entry_load[known], len(nodes))
-    largest = float(node_load.max()) if len(node_load) else 0.0
+    node_load = _node_loads(plan_)
+    largest = max(node_load.values(), default=0.0)
     return _FamilyPlan(
         entries=planned,
         proof=_proof(chosen.solved, largest, len(chosen.kept) + len(chosen.fixed)),
@@ -260,18 +276,32 @@ def _standing(
     table: RouteTable,
     weight: Floats,
     selection: Selection,
-) -> Floats:
-    """The load that entries which stay for unserved subnets put on each node."""
-    nothing = np.zeros(len(view.role))
+) -> dict[int, float]:
+    """The load that entries which stay for unserved subnets put on nodes."""
     if not selection.kept:
-        return nothing
-    whole = pose(view, table, view.trees, weight, 0, nothing, nothing)
+        return {}
+    whole = pose(view, table, view.trees, weight, 0, np.zeros(0), {})
     index = view.nodes.by_interface
     entries = {entry.destination: index.get(entry.interface, -1) for entry in selection.kept}
     entries.update({tree.prefix: -1 for tree in selection.trees})
-    stays = judge(whole, entries)
-    known = stays.hops >= 0
-    return sums(stays.hops[known], stays.entry_load[known], len(nothing))
+    return _node_loads(judge(whole, entries))
+
+
+def _node_loads(plan_: Assigned) -> dict[int, float]:
+    """The load of each node that is a next hop."""
+    found: dict[int, float] = {}
+    for node, load in zip(plan_.hops.tolist(), plan_.entry_load.tolist(), strict=True):
+        if node >= 0:
+            found[node] = found.get(node, 0.0) + load
+    return found
+
+
+def _added(burden: Floats, node_load: Mapping[int, float]) -> Floats:
+    """The burden with one table's loads on top."""
+    burden = burden.copy()
+    for node, load in node_load.items():
+        burden[node] += load
+    return burden
 
 
 def _proof(solved: Solved | None, largest: float, others: int) -> Proof:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipam.prefix import Family, Prefix, merge
-from vpcrouter.model import BlockColumns, Role, RouteTable, Snapshot, roles
-from vpcrouter.planner.arrays import Flags, Floats, Ints
+from vpcrouter.model import BlockColumns, NodeColumns, Role, RouteTable, Snapshot
+from vpcrouter.planner.arrays import Flags, Floats, Ints, Positions, greatest_sum
 from vpcrouter.planner.trie import Keys
 
 
@@ -33,55 +33,112 @@ class Tree:
 class Crew:
     """The nodes that may forward for others: those of subnet s are ``nodes[start[s]:start[s+1]]``.
 
-    Within a subnet the largest capacity comes first, then the node's index decides.
+    Within a subnet the node's index orders them. ``most`` and ``least`` are the extremes of their
+    capacities per subnet (1 where there are none).
     """
 
-    nodes: Ints
+    nodes: Positions
     start: Ints
+    most: Floats
+    least: Floats
+    capacity: Floats
 
     @classmethod
-    def of(cls, role: npt.NDArray[np.int8], home: Ints, capacity: Floats, subnets: int) -> Crew:
+    def of(
+        cls, role: npt.NDArray[np.int8], home: Positions, capacity: Floats, subnets: int
+    ) -> Crew:
         """All forwarders, grouped by subnet."""
-        nodes = np.flatnonzero(role == Role.FORWARD)
-        nodes = nodes[np.lexsort((nodes, -capacity[nodes], home[nodes]))]
-        return cls(nodes, np.searchsorted(home[nodes], np.arange(subnets + 1)))
+        nodes = np.flatnonzero(role == Role.FORWARD).astype(np.uint32)
+        homes = home if len(nodes) == len(home) else home[nodes]
+        if bool((homes[1:] < homes[:-1]).any()):
+            # numpy sorts numbers of 16 bits by radix, in linear time
+            short = homes.astype(np.uint16) if subnets < 1 << 16 else homes
+            nodes = nodes[np.argsort(short, kind="stable")]
+        start = np.concatenate(([0], np.cumsum(np.bincount(homes, minlength=subnets))))
+        most, least = np.ones(subnets), np.ones(subnets)
+        some = np.flatnonzero(start[1:] > start[:-1])
+        if len(some) and bool((capacity == capacity[0]).all()):
+            most[:] = least[:] = capacity[0]
+        elif len(some):
+            values = capacity[nodes]
+            most[some] = np.maximum.reduceat(values, start[some])
+            least[some] = np.minimum.reduceat(values, start[some])
+        return cls(nodes, start, most, least, capacity)
 
-    def of_subnet(self, subnet: int) -> Ints:
+    def of_subnet(self, subnet: int) -> Positions:
         """The forwarders of one subnet, by node index."""
         return self.nodes[self.start[subnet] : self.start[subnet + 1]]
 
+    def size(self, subnet: int) -> int:
+        """How many forwarders a subnet has."""
+        return int(self.start[subnet + 1] - self.start[subnet])
+
+    def strongest(self, subnet: int) -> int:
+        """How many forwarders of a subnet have its largest capacity."""
+        if self.most[subnet] == self.least[subnet]:
+            return self.size(subnet)
+        mine = self.capacity[self.of_subnet(subnet)]
+        return int(np.count_nonzero(mine == self.most[subnet]))
+
+    def strength(self, subnets: Sequence[int], number: int) -> float:
+        """The most capacity that so many forwarders of these subnets have together."""
+        most = float(self.most[subnets].max())
+        if all(self.least[s] == most for s in subnets if self.size(s)):
+            return most * min(number, sum(self.size(subnet) for subnet in subnets))
+        nodes = np.concatenate([self.of_subnet(subnet) for subnet in subnets])
+        return greatest_sum(self.capacity[nodes], number)
+
 
 @dataclass(frozen=True, slots=True)
-class NodeColumns:
-    """The nodes of a snapshot as columns; the same for both families and all tables.
+class NodeView:
+    """The nodes of a snapshot as the planner needs them; the same for families and tables.
 
     ``role`` (a ``Role``), ``home`` (subnet index) and ``capacity`` are per node; ``alive`` tells,
-    per subnet, whether any of its nodes is healthy; ``by_interface`` gives a node's index.
+    per subnet, whether any of its nodes is healthy; ``by_interface`` gives the index of nodes
+    whose interface some table holds. ``all_healthy`` and ``all_forward`` hold for every node.
     """
 
     role: npt.NDArray[np.int8]
-    home: Ints
+    home: Positions
     capacity: Floats
     crew: Crew
     alive: Flags
     by_interface: Mapping[str, int]
+    all_healthy: bool
+    all_forward: bool
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> NodeColumns:
-        """The columns of all nodes."""
-        nodes = snapshot.nodes
-        subnets = {subnet.id: position for position, subnet in enumerate(snapshot.subnets)}
-        role = np.array(roles(nodes), dtype=np.int8)
-        home = np.array([subnets[node.subnet] for node in nodes], dtype=np.int64)
-        capacity = np.array([node.capacity for node in nodes], dtype=np.float64)
+    def of(cls, snapshot: Snapshot) -> NodeView:
+        """The view of all nodes."""
+        columns = snapshot.node_columns
+        subnets = len(snapshot.subnets)
+        home = np.frombuffer(columns.subnet, dtype=np.uint32)
+        capacity = np.frombuffer(columns.capacity, dtype=np.float64)
+        healthy = np.frombuffer(columns.healthy, dtype=np.bool_)
+        role = _roles(columns, home, healthy)
+        held = {entry.interface for table in snapshot.route_tables for entry in table.entries}
+        everybody = enumerate(columns.interface) if held else ()
         return cls(
             role,
             home,
             capacity,
-            Crew.of(role, home, capacity, len(subnets)),
-            np.bincount(home[role != Role.NOTHING], minlength=len(subnets)) > 0,
-            {node.interface: position for position, node in enumerate(nodes)},
+            Crew.of(role, home, capacity, subnets),
+            np.bincount(home if healthy.all() else home[healthy], minlength=subnets) > 0,
+            {name: position for position, name in everybody if name in held},
+            bool(healthy.all()),
+            bool((role == Role.FORWARD).all()),
         )
+
+
+def _roles(columns: NodeColumns, home: Positions, healthy: Flags) -> npt.NDArray[np.int8]:
+    """As ``vpcrouter.model.roles``, on columns."""
+    avoid = np.frombuffer(columns.avoid, dtype=np.bool_)
+    forwards = healthy & np.frombuffer(columns.forwards, dtype=np.bool_)
+    if avoid.any():
+        better = np.zeros(len(columns.subnets), dtype=np.bool_)
+        better[home[forwards & ~avoid]] = True
+        forwards &= ~(avoid & better[home])
+    return healthy.astype(np.int8) + forwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +151,16 @@ class FamilyView:
 
     snapshot: Snapshot
     family: Family
-    nodes: NodeColumns
+    nodes: NodeView
     columns: BlockColumns
     keys: Keys
-    owner: Ints
+    owner: Positions
     weight: Floats
     merged: tuple[tuple[Prefix, ...], ...]
     trees: tuple[Tree, ...]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, family: Family, nodes: NodeColumns) -> FamilyView:
+    def of(cls, snapshot: Snapshot, family: Family, nodes: NodeView) -> FamilyView:
         """The view of one family; nothing in it depends on a table."""
         columns = snapshot.blocks[family]
         merged = tuple(
@@ -115,7 +172,7 @@ class FamilyView:
             nodes=nodes,
             columns=columns,
             keys=Keys.of(columns),
-            owner=np.frombuffer(columns.node, dtype=f"u{columns.node.itemsize}").astype(np.int64),
+            owner=np.frombuffer(columns.node, dtype=np.uint32),
             weight=np.frombuffer(columns.weight, dtype=np.float64),
             merged=merged,
             trees=_trees(columns, merged),
@@ -127,7 +184,7 @@ class FamilyView:
         return self.nodes.role
 
     @property
-    def home(self) -> Ints:
+    def home(self) -> Positions:
         """The subnet (its index) of each node."""
         return self.nodes.home
 
@@ -171,7 +228,7 @@ class Problem:
     even: bool
     budget: int
     burden: Floats
-    standing: Floats
+    standing: Mapping[int, float]
 
     def tree_of(self, prefix: Prefix) -> int | None:
         """The position of the tree that contains this prefix, or None."""
@@ -179,6 +236,23 @@ class Problem:
         if position >= 0 and self.trees[position].prefix.contains(prefix):
             return position
         return None
+
+    @property
+    def serves_all(self) -> bool:
+        """Whether every row of the view belongs to a tree of this problem."""
+        return sum(tree.last - tree.first for tree in self.trees) == len(self.weight)
+
+    @property
+    def worst_standing(self) -> float:
+        """The largest load that is not the problem's to change."""
+        return max(self.standing.values(), default=0.0)
+
+    def standing_loads(self) -> Floats:
+        """``standing`` of every node."""
+        loads = np.zeros(len(self.view.role))
+        for node, load in self.standing.items():
+            loads[node] = load
+        return loads
 
     def served(self) -> Flags:
         """Which rows of the view belong to a tree of this problem."""
@@ -210,14 +284,19 @@ def pose(
     weight: Floats,
     budget: int,
     burden: Floats,
-    standing: Floats,
+    standing: Mapping[int, float],
 ) -> Problem:
     """The problem of serving these trees with this many entries."""
-    scale, even = [], True
-    for tree in trees:
-        capacities = view.capacity[view.crew.of_subnet(tree.subnet)]
-        scale.append(float(capacities[0]) if len(capacities) else 1.0)
-        even = even and (not len(capacities) or bool(capacities[0] == capacities[-1]))
+    crew = view.crew
+    subnets = np.array([tree.subnet for tree in trees], dtype=np.int64)
     return Problem(
-        view, table, tuple(trees), weight, np.array(scale), even, budget, burden, standing
+        view,
+        table,
+        tuple(trees),
+        weight,
+        crew.most[subnets],
+        bool((crew.most[subnets] == crew.least[subnets]).all()),
+        budget,
+        burden,
+        standing,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from ipam.prefix import Prefix
 from vpcrouter.model import Role
-from vpcrouter.planner.arrays import Flags, Ints, sums
+from vpcrouter.planner.arrays import Flags, Ints
 from vpcrouter.planner.bounds import leaf_weights
 from vpcrouter.planner.layout import Layout
 from vpcrouter.planner.owners import Owners
@@ -95,8 +95,8 @@ def _too_heavy(problem: Problem, plan: Assigned, allowed: float, exclusive: bool
     if exclusive:
         mixed: Ints = np.flatnonzero(plan.own_blocks < plan.layout.blocks)
         return mixed
-    per_node = problem.standing + sums(plan.hops, plan.entry_load, len(problem.view.role))
-    heavy: Ints = np.flatnonzero((per_node[plan.hops] > allowed) & (plan.entry_load > 0))
+    load = plan.load_of_hops(problem)
+    heavy: Ints = np.flatnonzero((load > allowed) & (plan.entry_load > 0))
     return heavy
 
 
@@ -106,7 +106,7 @@ def _cut_further(
     """The fewest further destinations inside one piece that bring its parts under the load."""
     rows = layout.rows(piece)
     keys = problem.view.keys.take(rows)
-    run = owned.run[rows]
+    run = owned.runs.of(rows)
     owner = problem.view.owner[rows]
     healthy = problem.view.role[owner] != Role.NOTHING
 
@@ -117,7 +117,7 @@ def _cut_further(
     trie = build(keys, [0], [len(rows)], single_owner)
     if exclusive:
         sums = np.full(len(trie.first), np.inf)
-        weights = Weights(sums, np.zeros(len(trie.first)), np.zeros(1))
+        weights = Weights(sums, (np.zeros(len(trie.first)),))
         load = 0.0
     else:
         position = problem.tree_of(layout.destinations[piece])
@@ -125,7 +125,7 @@ def _cut_further(
         weights = leaf_weights(problem, trie, rows, scale)
         load = allowed
         leaves = trie.leaves
-        stuck = np.minimum(weights.away[leaves], weights.inside[leaves])
+        stuck = np.minimum(weights.away[leaves], weights.inside[0][leaves])
         sole = problem.view.role[owner[trie.first[leaves]]] != Role.NOTHING
         if bool(((stuck > load) & ~sole).any()):
             return []

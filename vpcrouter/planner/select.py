@@ -75,7 +75,7 @@ def _demand(
     trees: Sequence[Tree],
     direct: int | None,
 ) -> _Demand:
-    crew = len(view.crew.of_subnet(subnet))
+    crew = view.crew.size(subnet)
     entries = len(trees) if crew or direct is None else direct
     return _Demand(
         subnet,

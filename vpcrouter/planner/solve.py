@@ -9,20 +9,20 @@ is held against the lower bounds: where they meet, it is proven all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
 from ipam.prefix import Prefix
-from vpcrouter.planner.arrays import Floats, Ints
-from vpcrouter.planner.assign import assign, node_loads
+from vpcrouter.planner.arrays import Floats, Ints, sums
+from vpcrouter.planner.assign import assign, entry_loads
 from vpcrouter.planner.bounds import Ground, prepare
 from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
-from vpcrouter.planner.improve import improve
+from vpcrouter.planner.improve import MOST_ITEMS, improve
 from vpcrouter.planner.layout import Layout, lay, shares, without_idle
 from vpcrouter.planner.owners import Owners, owners
-from vpcrouter.planner.partition import count, cuts, least_load
+from vpcrouter.planner.partition import Cut, count, cuts, least_load
 from vpcrouter.planner.problem import Problem
 
 _TOLERANCE = 1e-9  # relative: sums of weights differ by the order in which they are added
@@ -43,6 +43,13 @@ class Assigned:
     def as_entries(self) -> dict[Prefix, int]:
         """Destination to node index."""
         return dict(zip(self.layout.destinations, self.hops.tolist(), strict=True))
+
+    def load_of_hops(self, problem: Problem) -> Floats:
+        """The load of each destination's next hop over all entries, those that stay included."""
+        nodes, position = np.unique(self.hops, return_inverse=True)
+        standing = [problem.standing.get(node, 0.0) for node in nodes.tolist()]
+        loads: Floats = (sums(position, self.entry_load, len(nodes)) + standing)[position]
+        return loads
 
 
 class Kind(Enum):
@@ -74,11 +81,15 @@ def judge(problem: Problem, entries: Mapping[Prefix, int]) -> Assigned:
     """These entries with what they do, whoever chose them."""
     layout = lay(problem, tuple(entries))
     hops = np.array([entries[prefix] for prefix in layout.destinations], dtype=np.int64)
+    return _weigh(problem, layout, hops)
+
+
+def _weigh(problem: Problem, layout: Layout, hops: Ints) -> Assigned:
     share = shares(problem, layout, hops)
-    per_entry, per_node = node_loads(problem, hops, share.others_weight)
-    per_node = per_node + problem.standing
-    worst = float(per_node.max()) if len(per_node) else 0.0
-    return Assigned(layout, hops, share.own_blocks, share.others_weight, per_entry, worst)
+    per_entry = entry_loads(problem, hops, share.others_weight)
+    plan = Assigned(layout, hops, share.own_blocks, share.others_weight, per_entry, 0.0)
+    worst = float(plan.load_of_hops(problem).max()) if len(hops) else 0.0
+    return replace(plan, load=max(worst, problem.worst_standing))
 
 
 def forward(
@@ -99,7 +110,7 @@ def forward(
         if prefix in present
     }
     hops = assign(problem, owned, layout, subnets, preferred, allowed)
-    return judge(problem, dict(zip(layout.destinations, hops.tolist(), strict=True)))
+    return _weigh(problem, layout, hops)
 
 
 def _position(problem: Problem, prefix: Prefix) -> int:
@@ -124,9 +135,7 @@ def solve(problem: Problem) -> Solved:
     if entries is not None and len(entries) <= problem.budget:
         return _without_load(problem, entries, Kind.WEIGHTLESS, owned)
     ground = prepare(problem, owned, problem.budget)
-    relaxed = least_load(ground.trie, ground.relaxed, problem.budget, ground.floor, ground.known)
-    standing = float(problem.standing.max())
-    bound = max(relaxed, standing)
+    bound = max(_relaxed(problem, ground), problem.worst_standing)
     best = partitioned(problem, owned, ground, bound, {})
     if best is not None and best.load <= bound * (1 + _TOLERANCE):
         less = _proven_less(problem, owned, ground, best.load)
@@ -136,6 +145,13 @@ def solve(problem: Problem) -> Solved:
         less = _proven_less(problem, owned, ground, best.load)
         return Solved(best, best.load, less, Kind.SEARCH, owned, ground)
     return Solved(best, bound, None, Kind.SEARCH, owned, ground)
+
+
+def _relaxed(problem: Problem, ground: Ground) -> float:
+    """The largest lower bound."""
+    if not ground.fine:
+        return max(ground.floor, ground.known)
+    return least_load(ground.trie, ground.relaxed, problem.budget, ground.floor, ground.known)
 
 
 def _without_load(
@@ -175,25 +191,29 @@ def partitioned(
     problem: Problem, owned: Owners, ground: Ground, load: float, present: Mapping[Prefix, int]
 ) -> Assigned | None:
     """The fewest entries for this load per piece; None where they are more than the budget."""
-    if int(count(ground.trie, ground.exact, np.array([load])).entries[0]) > problem.budget:
+    pieces = cuts(ground.trie, ground.exact, load)
+    if len(pieces) > problem.budget:
         return None
-    plan = forward(problem, owned, _destinations(problem, ground, load, present), present, load)
+    destinations = _destinations(problem, ground, pieces, present)
+    plan = forward(problem, owned, destinations, present, load)
     useful = without_idle(plan.as_entries())
     return plan if len(useful) == len(plan.hops) else judge(problem, useful)
 
 
 def _destinations(
-    problem: Problem, ground: Ground, load: float, present: Mapping[Prefix, int]
+    problem: Problem, ground: Ground, pieces: Sequence[Cut], present: Mapping[Prefix, int]
 ) -> list[Prefix]:
     trie = ground.trie
-    found = []
-    for cut in cuts(trie, ground.exact, load):
-        if cut.parent < 0:
-            found.append(problem.trees[cut.vertex].prefix)
-            continue
-        address = trie.keys.value(int(trie.first[cut.vertex]))
-        widest = trie.widest(cut.parent, cut.vertex)
-        found.append(present_between(widest, address, int(trie.depth[cut.vertex]), present))
+    found = [problem.trees[cut.vertex].prefix for cut in pieces if cut.parent < 0]
+    inner = [cut for cut in pieces if cut.parent >= 0]
+    children = np.array([cut.vertex for cut in inner], dtype=np.int64)
+    widest = trie.all_widest([cut.parent for cut in inner], children)
+    if not present:
+        return found + widest
+    longest = trie.depth[children].tolist()
+    for prefix, vertex, length in zip(widest, children.tolist(), longest, strict=True):
+        address = trie.keys.value(int(trie.first[vertex]))
+        found.append(present_between(prefix, address, length, present))
     return found
 
 
@@ -205,7 +225,10 @@ def _search(
     finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor)
     finest = max(finest, bound, np.finfo(np.float64).tiny)
     coarsest = max(finest, float(ground.exact.away[ground.trie.leaves].sum()))
-    for load in np.geomspace(finest, coarsest, _COARSENESS).tolist():
+    loads = np.geomspace(finest, coarsest, _COARSENESS).tolist()
+    if len(owned.runs.node) > MOST_ITEMS and _crews_suffice(problem, problem.budget):
+        loads = loads[:1]  # a node for each piece: the finest is the best, and nothing improves it
+    for load in loads:
         plan = partitioned(problem, owned, ground, max(load, finest), {})
         if plan is None:
             continue
@@ -223,19 +246,21 @@ def _proven_less(problem: Problem, owned: Owners, ground: Ground, load: float) -
     """The fewest entries for a smaller load, where a plan with that number shows it."""
     # clear of sums that differ from this load by rounding alone
     below = min(load * (1 - _TOLERANCE), float(np.nextafter(load, 0.0)))
-    if below < ground.floor or load <= float(problem.standing.max()):
+    if not ground.fine or below < ground.floor or load <= problem.worst_standing:
         return None
     loads = np.array([below])
     less = int(count(ground.trie, ground.relaxed, loads).entries[0])
     if int(count(ground.trie, ground.exact, loads).entries[0]) != less:
         return None
-    if not owned.scattered.any() and problem.even and _crews_suffice(problem, less):
+    exact = problem.even or ground.exact is ground.relaxed
+    if owned.compact and exact and _crews_suffice(problem, less):
         return less
-    plan = forward(problem, owned, _destinations(problem, ground, below, {}), {}, below)
+    pieces = cuts(ground.trie, ground.exact, below)
+    plan = forward(problem, owned, _destinations(problem, ground, pieces, {}), {}, below)
     return less if plan.load <= below else None
 
 
 def _crews_suffice(problem: Problem, entries: int) -> bool:
-    """Whether every subnet has a forwarder for each entry that it could get."""
+    """Whether every subnet has one of its strongest forwarders for each entry it could get."""
     crew = problem.view.crew
-    return all(len(crew.of_subnet(tree.subnet)) >= entries for tree in problem.trees)
+    return all(crew.strongest(s) >= entries for s in {tree.subnet for tree in problem.trees})

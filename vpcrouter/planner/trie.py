@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ipam.prefix import Family, Prefix, host_mask
 from vpcrouter.model import BlockColumns
-from vpcrouter.planner.arrays import Flags, Ints, Words
+from vpcrouter.planner.arrays import Flags, Ints, Words, lower_bounds
 
 Closed: TypeAlias = Callable[[Ints, Ints, Ints], Flags]
 
@@ -56,22 +56,27 @@ class Keys:
         """For each address, the first row whose network address is at or after it."""
         if self.family is Family.IPV4:
             return np.searchsorted(self.low, np.array(addresses, dtype=np.uint64)).astype(np.int64)
-        found = np.empty(len(addresses), dtype=np.int64)
         mask = (1 << 64) - 1
-        for position, address in enumerate(addresses):
-            high = np.uint64(min(address >> 64, mask))
-            first, last = np.searchsorted(self.high, (high, high + np.uint64(address >> 64 < mask)))
-            if address >> 128:
-                first = last = len(self)
-            elif address >> 64 == mask:
-                last = len(self)
-            low = np.uint64(address & mask)
-            found[position] = first + np.searchsorted(self.low[first:last], low)
+        high = np.array([min(address >> 64, mask) for address in addresses], dtype=np.uint64)
+        low = np.array([address & mask for address in addresses], dtype=np.uint64)
+        first = np.searchsorted(self.high, high).astype(np.int64)
+        last = np.searchsorted(self.high, high, side="right").astype(np.int64)
+        found = lower_bounds(self.low, first, last, low)
+        found[np.array([address >> 128 > 0 for address in addresses], dtype=np.bool_)] = len(self)
         return found
 
     def covering(self, row: int, length: int) -> Prefix:
         """The prefix of this length around a row's network address."""
         return Prefix(self.family, self.value(row) & ~host_mask(self.family, length), length)
+
+    def all_covering(self, rows: Ints, lengths: Ints) -> list[Prefix]:
+        """The prefix of each length around each row's network address."""
+        family, width = self.family, self.family.width
+        highs, lows = self.high[rows].tolist(), self.low[rows].tolist()
+        return [
+            Prefix(family, (high << 64 | low) >> width - length << width - length, length)
+            for high, low, length in zip(highs, lows, lengths.tolist(), strict=True)
+        ]
 
 
 def common_length(keys: Keys, first: Ints, last: Ints) -> Ints:
@@ -99,7 +104,7 @@ class Trie:
 
     ``first``/``last`` are the rows of a vertex (last excluded), ``depth`` the length of the prefix
     that they share, ``left``/``right`` its children (-1 for a leaf), ``root`` the position of its
-    root in the list of ranges that the trie was built from. Vertices 0..roots-1 are the roots.
+    root in the list of ranges that the trie was built from. Vertices 0..``roots``-1 are the roots.
     """
 
     keys: Keys
@@ -110,6 +115,7 @@ class Trie:
     right: Ints
     root: Ints
     levels: tuple[Ints, ...]
+    roots: int
 
     @property
     def leaves(self) -> Ints:
@@ -120,6 +126,11 @@ class Trie:
     def widest(self, parent: int, child: int) -> Prefix:
         """The least specific prefix inside ``parent`` that holds ``child`` and not its sibling."""
         return self.keys.covering(int(self.first[child]), int(self.depth[parent]) + 1)
+
+    def all_widest(self, parents: Sequence[int], children: Ints) -> list[Prefix]:
+        """``widest`` for many vertices at once."""
+        lengths = self.depth[np.asarray(parents, dtype=np.int64)] + 1
+        return self.keys.all_covering(self.first[children], lengths)
 
 
 def build(
@@ -160,7 +171,9 @@ def build(
         base += count
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     left, right = (np.concatenate(column) for column in zip(*links, strict=True))
-    return Trie(keys, columns[0], columns[1], columns[2], left, right, columns[3], tuple(levels))
+    return Trie(
+        keys, columns[0], columns[1], columns[2], left, right, columns[3], tuple(levels), len(first)
+    )
 
 
 def _branch(keys: Keys, first: Ints, last: Ints, depth: Ints) -> Ints:
@@ -175,9 +188,9 @@ def _branch(keys: Keys, first: Ints, last: Ints, depth: Ints) -> Ints:
     bit = np.uint64(63) - depth[upper].astype(np.uint64)
     target = (keys.high[last[upper] - 1] >> bit) << bit
     middle[upper] = np.searchsorted(keys.high, target)
-    for position in np.flatnonzero(~upper):
-        start, end = int(first[position]), int(last[position])
-        shift = np.uint64(127 - int(depth[position]))
-        wanted = (keys.low[end - 1] >> shift) << shift
-        middle[position] = start + int(np.searchsorted(keys.low[start:end], wanted))
+    deep = ~upper
+    start, end = first[deep], last[deep]
+    shift = np.uint64(127) - depth[deep].astype(np.uint64)
+    wanted = (keys.low[end - 1] >> shift) << shift
+    middle[deep] = lower_bounds(keys.low, start, end, wanted)
     return middle
