@@ -129,6 +129,7 @@ class Allocator:
     ) -> State:
         """Grant in as many writes as it takes; whoever was refused is not tried again."""
         failed: dict[str, str] = {}
+        before: State | None = None
 
         def decide(state: State) -> Outcome:
             left = [one for one in admitted if one.claim.node not in failed]
@@ -139,8 +140,9 @@ class Allocator:
             outcome = self._addresses.change(decide)
             failed.update({one.node: one.reason for one in outcome.refused})
             left = [one for one in admitted if one.claim.node not in failed]
-            if granting.demand(outcome.state, left).is_empty:
+            if outcome.state is before or granting.demand(outcome.state, left).is_empty:
                 break
+            before = outcome.state
         present = {name: node.identity for name, node in outcome.state.nodes.items()}
         for one in admitted:
             reason = failed.get(one.claim.node)

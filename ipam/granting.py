@@ -6,15 +6,16 @@ the name before keeps its blocks, may give them back, and gets no more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ipam import placement
 from ipam.claim_records import ANY_NETWORK, NodeClaim, Owner
 from ipam.draft import Draft
-from ipam.model import Claim, Node, State
+from ipam.model import Claim, Node, State, families_of
 from ipam.placement import Outcome, Refusal
 from ipam.prefix import Family, Prefix
+from ipam.releasing import take_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Asked:
 class Demand:
     """What claims come to, compared with a state.
 
-    ``joining`` are nodes that have nothing yet, ``growing`` those that want more than they have,
-    by name and family; ``refused`` who cannot be served whatever room there is.
+    ``joining`` are nodes that have nothing yet, or other labels by now; ``growing`` those that want
+    more than they have, by name, network and family; ``refused`` who cannot be served whatever
+    room there is.
     """
 
     joining: tuple[Claim, ...]
-    growing: Mapping[str, Mapping[Family, int]]
+    growing: Mapping[str, Mapping[str, Mapping[Family, int]]]
     refused: Mapping[Owner, str]
 
     @property
@@ -58,7 +60,7 @@ def returned(state: State, asked: Iterable[Asked], tokens: Mapping[Prefix, str])
             back.prefix for back in one.claim.returned if tokens.get(back.prefix) == back.token
         }.intersection(owner.blocks)
         if back:
-            _take_back(draft, owner, back)
+            take_back(draft, owner, back)
     return draft.state() if draft.nodes != state.nodes or draft.former != state.former else state
 
 
@@ -70,7 +72,8 @@ def demand(state: State, asked: Sequence[Asked]) -> Demand:
         if one.made > other.made:
             latest[one.claim.node] = one
     joining: list[Claim] = []
-    growing: dict[str, Mapping[Family, int]] = {}
+    growing: dict[str, Mapping[str, Mapping[Family, int]]] = {}
+    asked_for = frozenset[str]().union(*(network.topology.labels for network in state.networks))
     refused: dict[Owner, str] = {}
     for one in asked:
         claim = one.claim
@@ -79,10 +82,16 @@ def demand(state: State, asked: Sequence[Asked]) -> Demand:
         if reason is not None:
             if missing:
                 refused[claim.owner] = reason
-        elif _present(state, claim.owner) is None:
-            if missing or claim.owner in state.former:
-                joining.append(Claim(claim.node, claim.subnet, claim.identity))
-        elif missing:
+            continue
+        labels = tuple(sorted(item for item in claim.labels.items() if item[0] in asked_for))
+        present = _present(state, claim.owner)
+        if present is None:
+            joins = bool(missing) or claim.owner in state.former
+        else:
+            joins = present.labels != labels
+        if joins:
+            joining.append(Claim(claim.node, claim.subnet, claim.identity, labels))
+        if missing and present is not None:
             growing[claim.node] = missing
     return Demand(tuple(sorted(joining)), dict(sorted(growing.items())), refused)
 
@@ -95,9 +104,10 @@ def granted(state: State, wanted: Demand, budget: Mapping[Family, int], at_once:
     outcome = placement.join(state, wanted.joining, budget)
     refused: list[Refusal] = list(outcome.refused)
     for name, missing in wanted.growing.items():
-        counts = {family: min(at_once, count) for family, count in missing.items()}
-        outcome = placement.grow(outcome.state, name, counts, budget)
-        refused += outcome.refused
+        for network, short in missing.items():
+            counts = {family: min(at_once, count) for family, count in short.items()}
+            outcome = placement.grow(outcome.state, name, counts, budget, network)
+            refused += outcome.refused
     return Outcome(outcome.state, tuple(refused))
 
 
@@ -106,26 +116,21 @@ def _present(state: State, owner: Owner) -> Node | None:
     return node if node is not None and node.identity == owner[1] else None
 
 
-def _take_back(draft: Draft, owner: Node, blocks: Collection[Prefix]) -> None:
-    for block in blocks:
-        draft.release(owner.subnet, block)
-    left = replace(owner, blocks=tuple(block for block in owner.blocks if block not in blocks))
-    if (owner.name, owner.identity) in draft.former:
-        draft.former[owner.name, owner.identity] = left
-    else:
-        draft.nodes[owner.name] = left
+def _missing(state: State, claim: NodeClaim) -> dict[str, dict[Family, int]]:
+    """How many blocks the claim is short of, by network and family, once its returns are taken.
 
-
-def _missing(state: State, claim: NodeClaim) -> dict[Family, int]:
-    """How many blocks of each family the claim is short of, once what it returns is taken."""
+    What is wanted of any network is a total of all that are for everybody.
+    """
     owner = _present(state, claim.owner) or state.former.get(claim.owner)
     have = owner.blocks if owner is not None else ()
-    short = {}
-    for family in state.families:
-        wanted = sum(counts.get(family, 0) for counts in claim.wanted.values())
-        missing = wanted - sum(block.family is family for block in have)
-        if missing > 0:
-            short[family] = missing
+    short: dict[str, dict[Family, int]] = {}
+    for name, counts in sorted(claim.wanted.items()):
+        around = [n for n in state.networks if n.name == name or not (name or n.tenants)]
+        for family in families_of(around):
+            cidrs = [cidr for n in around for cidr in n.cidrs if cidr.family is family]
+            held = sum(any(cidr.contains(block) for cidr in cidrs) for block in have)
+            if counts.get(family, 0) > held:
+                short.setdefault(name, {})[family] = counts[family] - held
     return short
 
 

@@ -25,6 +25,7 @@ from ipam.ledger import Ledger
 from ipam.model import Claim, Network, State
 from ipam.placement import Outcome
 from ipam.prefix import Family, Prefix
+from ipam.releasing import without_blocks, without_owners
 from ipam.store.port import Compare, Operation, Put, Store
 
 ATTEMPTS = 60
@@ -123,6 +124,14 @@ class Addresses:
     def release(self, owners: Sequence[tuple[str, str]]) -> State:
         """Free the blocks of former nodes, by name and identity."""
         return self.change(lambda state: Outcome(placement.release(state, owners), ())).state
+
+    def end(self, owners: Sequence[tuple[str, str]]) -> State:
+        """Free all that nodes own, by name and identity, and forget them: there or former."""
+        return self.change(lambda state: Outcome(without_owners(state, owners), ())).state
+
+    def take_back(self, owner: tuple[str, str], blocks: Sequence[Prefix]) -> State:
+        """Free some of the blocks and static addresses of a node, by name and identity."""
+        return self.change(lambda state: Outcome(without_blocks(state, owner, blocks), ())).state
 
     def change(self, decide: Callable[[State], Outcome]) -> Outcome:
         """Write what is decided; it is decided anew where somebody else was faster.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ipam import claim_records, codec
@@ -13,6 +15,7 @@ from ipam.prefix import Family, Prefix
 from ipam.service import Addresses
 from ipam.store.memory import MemoryStore
 from ipam.store.port import Put, Store
+from ipam.topology import SUBNET, Level, LevelKind, topology
 from tests.address_checks import assert_sound
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -244,6 +247,28 @@ def test_a_network_that_is_not_there_is_refused_by_name() -> None:
     claims.claim({V4: 1}, network="tenant")
     allocator(store).run(BUDGET)
     assert "network tenant, which is not in the cluster file" in claims.granted().refused
+
+
+def test_blocks_are_claimed_of_one_network_and_the_labels_of_a_node_reach_its_record() -> None:
+    tenant = Network(
+        "tenant", (Prefix.parse("10.9.0.0/24"),), {V4: 26}, {V4: 26}, tenants=("team-a",)
+    )
+    racks = replace(PODS, topology=topology([SUBNET, Level(LevelKind.LABEL, "rack")]))
+    store = MemoryStore()
+    both = Addresses(store, "test", (racks, tenant), pause=lambda _: None)
+    claims, mine = asking(store, "n1"), Allocator(store, both)
+    claims.claim({V4: 2}, network="tenant")
+    state = mine.run(BUDGET).state
+    of_tenant = [b for b in claims.granted().blocks if tenant.cidrs[0].contains(b)]
+    assert (counts(claims), len(of_tenant)) == ((3, 1), 2)
+    assert state.nodes["n1"].labels == (("rack", "7"),)
+    claims.register("a", {"rack": "8", "other": "x"}, ONE)
+    state = mine.run(BUDGET).state
+    assert state.nodes["n1"].labels == (("rack", "8"),)
+    assert counts(claims) == (3, 1)
+    before = store.range("")
+    mine.run(BUDGET)
+    assert store.range("") == before
 
 
 def test_one_holds_the_lease_of_the_allocator_until_it_ends() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ipam.claim_records import ALIVE, owner_of
 from ipam.errors import BadInputError
 from ipam.model import Network, State
-from ipam.model import Node as Owner
-from ipam.placement import Outcome, Refusal, join, leave, release
+from ipam.placement import Outcome, Refusal, join
 from ipam.prefix import Family, Prefix
+from ipam.releasing import without_owners
 from ipam.service import Addresses
 from ipam.store.memory import MemoryStore
 from ipam.store.port import Store
@@ -28,6 +29,7 @@ from vpcrouter.membership import Membership, compare
 from vpcrouter.model import RouteTable, Snapshot
 from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
+from vpcrouter.reclaiming import Judged, Wanted, judge
 
 REFUSED = "gets no addresses"
 
@@ -128,21 +130,32 @@ class Cluster:
         Decided on a copy: nothing is written.
         """
         seen = self._look()
-        state = leave(seen.state, _names(seen.state, seen.membership.gone))
-        state = release(state, _former(seen.state, seen.membership.gone))
+        gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
+        state = without_owners(seen.state, gone)
         return self._joined(seen, join(state, seen.membership.claims, self._budget(seen)))
 
     def joined(self) -> View:
         """The same as ``planned``, decided in the store: new nodes own their blocks from now on."""
         seen = self._look()
-        names = _names(seen.state, seen.membership.gone)
-        former = _former(seen.state, seen.membership.gone)
-        if names:
-            self._addresses.leave(names)
-        if former:
-            self._addresses.release(former)
+        gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
+        if gone:
+            self._addresses.end(gone)
         outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
         return self._joined(seen, outcome)
+
+    def judged(self) -> tuple[Judged, ...]:
+        """Everybody who owns addresses, and what is known about them."""
+        inventory = read_nodes(self.file.nodes)
+        observation = self.fabric.read()
+        leases = {owner_of(item.key) for item in self.store.range(ALIVE).items}
+        return judge(observation, inventory, self._addresses.load(), leases)
+
+    def take_back(self, wanted: Wanted) -> None:
+        """Free the blocks of nodes that are gone; they may be given to others at once."""
+        for owner, blocks in wanted.blocks.items():
+            self._addresses.take_back(owner, blocks)
+        if wanted.nodes:
+            self._addresses.end([judged.identity for judged in wanted.nodes])
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables now, with what is ours in them."""
@@ -241,18 +254,6 @@ def _with_checks_off(described: Observation, store: Store) -> Observation:
 def _tables(store: Path, vpc: str) -> FileStorage:
     """The simulated tables live beside the store."""
     return FileStorage(store.with_name(store.name + ".tables.json"), vpc)
-
-
-def _names(state: State, gone: Iterable[Owner]) -> list[str]:
-    return [owner.name for owner in gone if state.nodes.get(owner.name) == owner]
-
-
-def _former(state: State, gone: Iterable[Owner]) -> list[tuple[str, str]]:
-    return [
-        (owner.name, owner.identity)
-        for owner in gone
-        if (owner.name, owner.identity) in state.former
-    ]
 
 
 def _refused(refusal: Refusal) -> Problem:

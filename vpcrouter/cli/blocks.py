@@ -149,4 +149,11 @@ def _sums(group: Sequence[Block], prefixes: Sequence[Prefix]) -> tuple[str, ...]
     )
 
 
-command = ListingGroup({}, "blocks", listing_command)
+command = ListingGroup(
+    {
+        "release": ("blocks_release", "Take blocks back from nodes that are gone."),
+        "reclaim": ("blocks_reclaim", "Take blocks back from all nodes that are gone for certain."),
+    },
+    "blocks",
+    listing_command,
+)
