@@ -34,6 +34,7 @@ COMMANDS = [
     "forwarders",
     "nodes",
     "blocks",
+    "topology",
     "explain",
     "verify",
     "simulate",

@@ -17,6 +17,7 @@ _COMMANDS = {
     "forwarders": ("forwarders", "Show which nodes forward for others, and how much."),
     "nodes": ("nodes", "Show nodes with their blocks and load."),
     "blocks": ("blocks", "Show the address blocks and their owners."),
+    "topology": ("topology", "Show the address space as a tree, or as a picture."),
     "explain": ("explain", "Say where packets to an address or node go, and why."),
     "verify": ("verify", "Check the present route tables against the promises."),
     "store": ("store", "Check, export, import and back up the store."),

@@ -77,14 +77,20 @@ def _rows(snapshot: Snapshot) -> list[_Row]:
         for index, weight in zip(columns.node, columns.weight, strict=True):
             blocks[index] += 1
             weights[index] += weight
-    loads: dict[str, float] = {}
-    for traffic in Traffic(snapshot).tables():
-        for one in traffic.forwarding:
-            loads[one.node.name] = max(loads.get(one.node.name, 0.0), one.load)
+    loads = largest_loads(snapshot)
     return [
         _Row(node, blocks[index], weights[index], loads.get(node.name, 0.0))
         for index, node in enumerate(snapshot.nodes)
     ]
+
+
+def largest_loads(snapshot: Snapshot) -> dict[str, float]:
+    """The largest load of every node that forwards, in any table and family."""
+    loads: dict[str, float] = {}
+    for traffic in Traffic(snapshot).tables():
+        for one in traffic.forwarding:
+            loads[one.node.name] = max(loads.get(one.node.name, 0.0), one.load)
+    return loads
 
 
 def _listed(rows: Iterable[_Row]) -> str:
