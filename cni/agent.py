@@ -158,8 +158,6 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
     with ExitStack() as stack:
         disk = options.state / "pods.sqlite"
         addresses = stack.enter_context(AddressFile(disk, options.who.identity))
-        if options.cni_bin is not None:
-            install_program(options.cni_bin, options.socket)
         reaper = Reaper()
         stack.callback(reaper.stop)
         turns: Turns[Attachment] = Turns()
@@ -173,6 +171,8 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         state = AgentState(addresses, follower.standing, tally)
         stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
         stack.enter_context(server)
+        if options.cni_bin is not None:
+            install_program(options.cni_bin, options.socket)
         stack.callback(follower.stop)
         follower.start()
         _tend(options, addresses, server, first, Caretaker(addresses, first, paths[0]))

@@ -82,18 +82,19 @@ class Holdings:
             self._claims.claim(counts)
 
     def _register(self, grant: Grant, families: Collection[Family]) -> bool:
-        """Say that the node is there; False where it cannot be said in which subnet."""
+        """Say that the node is there; False where more cannot be asked for yet."""
         subnet = self._registration.subnet or grant.subnet
-        if grant.is_former or not subnet or not families:
+        if grant.is_former or not subnet:
             return False
         if not self._is_registered:
-            held = dict.fromkeys(families, 0)
+            # The networks come into the store with the first grant: until then, whatever there is.
+            held = dict.fromkeys(families or Family, 0)
             for block in grant.blocks:
                 held[block.family] = held.get(block.family, 0) + 1
             least = {family: max(count, 1) for family, count in held.items()}
             self._claims.register(subnet, self._registration.labels, least)
             self._is_registered = True
-        return True
+        return bool(families)
 
     def _long_empty(self, spare: Collection[Prefix]) -> tuple[Prefix, ...]:
         now = self._clock()

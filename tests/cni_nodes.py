@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -80,6 +81,7 @@ class Node:
         self.bin = self.folder / "bin"
         self.conf = self.folder / "conf"
         self.identity = f"i-{name}"
+        self.options: tuple[str, ...] = ()
         self._agent: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -94,6 +96,7 @@ class Node:
             *("--node", self.name, "--identity", self.identity, "--store", str(self.store)),
             *("--state", str(self.folder / "state"), "--socket", str(self.socket)),
             *("--cni-bin", str(self.bin), "--cni-conf", str(self.conf), "--network", "pods"),
+            *self.options,
         ]
         with (self.folder / "log").open("ab") as log:
             self._agent = subprocess.Popen(command, stdout=log, stderr=log)
@@ -106,6 +109,18 @@ class Node:
         status = self._agent.wait(20)
         self._agent = None
         return status
+
+    def scrape(self, path: str) -> tuple[int, str]:
+        """What the agent's metrics socket answers: status and text."""
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(10)
+            caller.connect(str(self.socket.with_name("metrics.sock")))
+            caller.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            parts = []
+            while part := caller.recv(1 << 16):
+                parts.append(part)
+        head, _, body = b"".join(parts).decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
 
     @property
     def log(self) -> str:

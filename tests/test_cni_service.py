@@ -1,0 +1,204 @@
+"""What an agent does besides pods: blocks, routes within a second, masquerade, reports, metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cni.hostroutes import PROTOCOL
+from cni.plugin import TYPE
+from cni.surroundings import agent_key, dump_uplinks, report_key
+from ipam.allocator import Allocator
+from ipam.model import Claim
+from ipam.prefix import Family, parse_address
+from ipam.service import Addresses
+from ipam.store.port import Put
+from ipam.store.sqlite import SqliteStore
+from tests.cni_nodes import BUDGET, NETWORK, Node, addresses_of, admit, give_uplink, need_nft
+from tests.namespaces import Namespace, eventually, namespaces
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+@pytest.fixture
+def node(root: None, tmp_path: Path) -> Iterator[Node]:  # noqa: ARG001
+    need_nft()
+    with namespaces(1) as (space,):
+        give_uplink(space)
+        made = Node("node-1", space, tmp_path, tmp_path / "store")
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def pods(root: None) -> Iterator[tuple[Namespace, ...]]:  # noqa: ARG001
+    with namespaces(2) as made:
+        yield made
+
+
+def routes(node: Node) -> set[str]:
+    with node.space.kernel() as kernel:
+        return {
+            f"{route.get('dst')}/{route['dst_len']}"
+            for family in (2, 10)
+            for route in kernel.get_routes(family=family)
+            if route.get("gateway") and route["proto"] == PROTOCOL
+        }
+
+
+def rules(node: Node, *arguments: str) -> str:
+    done = subprocess.run(
+        ("nsenter", f"--net={node.space.path}", "nft", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_a_node_that_registers_gets_blocks_and_serves(
+    node: Node, pods: tuple[Namespace, ...]
+) -> None:
+    node.options = ("--subnet", "subnet-1", "--label", "zone=a")
+    node.launch()
+    store = SqliteStore(node.store)
+    owners = Addresses(store, "test", [NETWORK])
+    allocator = Allocator(store, owners)
+    eventually((node.bin / TYPE).exists)
+    assert not node.conf.exists()  # no pod could start yet
+    eventually(lambda: node.scrape("/healthz")[0] == 503)
+    admit(node.store, [])
+    eventually(lambda: bool(allocator.run(BUDGET).state.nodes))
+    eventually(lambda: any(node.conf.glob("*.conflist")))
+    assert node.call("ADD", "c1", pods[0].path)[0] == 0
+    assert node.scrape("/healthz") == (200, "ok\n")
+    eventually(lambda: store.get(report_key("node-1", "i-node-1")) is not None)
+    assert [item.key for item in store.range("/alive/").items] == ["/alive/node-1/i-node-1"]
+    store.close()
+
+
+def test_a_neighbours_new_block_is_a_route_within_a_second(node: Node) -> None:
+    claims = [Claim("node-1", "subnet-1", "i-node-1"), Claim("node-2", "subnet-1", "i-node-2")]
+    admit(node.store, claims)
+    store = SqliteStore(node.store)
+    uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
+    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    node.start()
+    owners = Addresses(store, "test", [NETWORK])
+    theirs = {str(block) for block in owners.load().blocks("node-2")}
+    eventually(lambda: routes(node) == theirs)
+    owners.grow("node-2", 1, BUDGET)
+    start = time.monotonic()
+    theirs = {str(block) for block in owners.load().blocks("node-2")}
+    eventually(lambda: routes(node) == theirs)
+    assert time.monotonic() - start < 2  # one second and a busy machine
+    item = store.get("/nodes/node-2")
+    assert item is not None
+    revision = item.mod_revision
+    eventually(lambda: int(str(reported(store)["revision"])) >= revision)
+    assert reported(store)["unrouted"] == []
+    # Somebody removes a route, and the rules: both come back.
+    with node.space.kernel() as kernel:
+        kernel.route("del", dst=min(r for r in theirs if "." in r), proto=PROTOCOL, priority=50)
+    rules(node, "flush", "table", "inet", "vpcrouter")
+    eventually(lambda: routes(node) == theirs)
+    eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
+    owners.leave(["node-2"])
+    eventually(lambda: routes(node) == set())
+    store.close()
+
+
+def reported(store: SqliteStore) -> dict[str, object]:
+    item = store.get(report_key("node-1", "i-node-1"))
+    found: dict[str, object] = json.loads(item.value) if item is not None else {"revision": 0}
+    return found
+
+
+def test_only_what_leaves_the_networks_is_masqueraded(
+    node: Node, pods: tuple[Namespace, ...]
+) -> None:
+    admit(node.store, [Claim("node-1", "subnet-1", "i-node-1")])
+    node.options = ("--keep-source", "203.0.113.0/24")
+    node.start()
+    _, result = node.call("ADD", "c1", pods[0].path)
+    address = addresses_of(result)[0]
+    eventually(lambda: "masquerade" in rules(node, "list", "table", "inet", "vpcrouter"))
+    rules(node, "add", "table", "inet", "seen")
+    rules(node, "add chain inet seen out { type filter hook postrouting priority 300; }")
+    for saddr in (address, "192.0.2.10"):
+        for daddr in ("198.51.100.1", "203.0.113.1", "10.64.255.1"):
+            rule = f"add rule inet seen out ip saddr {saddr} ip daddr {daddr} counter"
+            rules(node, rule)
+    with node.space.kernel() as kernel:
+        outside = kernel.link_lookup(ifname="uplink")[0]
+        for daddr in ("198.51.100.1", "203.0.113.1", "10.64.255.1"):
+            kernel.neigh("add", dst=daddr, lladdr="02:00:00:00:00:01", ifindex=outside)
+            assert not pods[0].ping(daddr, timeout=0.1)
+    listed = rules(node, "list", "chain", "inet", "seen", "out")
+    passed = re.findall(r"ip saddr (\S+) ip daddr (\S+) counter packets [1-9]", listed)
+    assert set(passed) == {
+        ("192.0.2.10", "198.51.100.1"),
+        (address, "203.0.113.1"),
+        (address, "10.64.255.1"),
+    }
+
+
+def test_a_pod_that_lost_its_link_leaves_its_addresses(
+    node: Node, pods: tuple[Namespace, ...]
+) -> None:
+    admit(node.store, [Claim("node-1", "subnet-1", "i-node-1")])
+    node.start()
+    _, first = node.call("ADD", "c1", pods[0].path)
+    _, second = node.call("ADD", "c2", pods[1].path)
+    address, _ = addresses_of(second)
+    time.sleep(10.5)  # until the agent has looked after its pods once
+    with node.space.kernel() as kernel:
+        kernel.route("del", dst=f"{address}/32", scope=253)
+    with pods[0].kernel() as kernel:
+        kernel.link("del", index=kernel.link_lookup(ifname="eth0")[0])
+    eventually(lambda: "c1 has lost its link" in node.log, seconds=15)
+    eventually(lambda: node.space.ping(address), seconds=15)
+    status, error = node.call("CHECK", "c1", pods[0].path, {"prevResult": first})
+    assert (status, error["code"]) == (1, 101)
+    assert node.call("DEL", "c1", pods[0].path) == (0, {})
+    assert node.call("CHECK", "c2", pods[1].path, {"prevResult": second}) == (0, {})
+
+
+def test_metrics_are_what_prometheus_reads(node: Node, pods: tuple[Namespace, ...]) -> None:
+    admit(node.store, [Claim("node-1", "subnet-1", "i-node-1")])
+    node.start()
+    node.call("ADD", "c1", pods[0].path)
+    node.call("ADD", "c2", "/gone")
+    status, text = node.scrape("/metrics")
+    assert status == 200
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \S+', line)
+    assert 'vpcrouter_cni_requests_total{code="0",command="ADD"} 1' in text
+    assert 'vpcrouter_cni_requests_total{code="3",command="ADD"} 1' in text
+    assert "vpcrouter_pods 1\n" in text
+    assert 'vpcrouter_free_addresses{family="ipv4"} 63' in text
+    assert node.scrape("/else")[0] == 404
+
+
+def test_routes_alone_under_another_plugin(node: Node) -> None:
+    claims = [Claim("node-1", "subnet-1", "i-node-1"), Claim("node-2", "subnet-1", "i-node-2")]
+    admit(node.store, claims)
+    store = SqliteStore(node.store)
+    uplinks = {Family.IPV4: parse_address("192.0.2.11")[1]}
+    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    node.options = ("--routes-only",)
+    node.launch()
+    eventually(lambda: len(routes(node)) == 1)
+    eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
+    assert "masquerade" not in rules(node, "list", "ruleset")
+    assert not node.conf.exists()
+    assert not node.socket.exists()
+    assert node.scrape("/healthz")[0] == 200
+    eventually(lambda: len(json.loads(json.dumps(reported(store)["unrouted"]))) == 1)
+    store.close()
