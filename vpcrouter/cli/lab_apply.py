@@ -22,7 +22,7 @@ vpcrouter lab apply
 def command(name: str) -> ExitCode:
     """Find out about the nodes' health, plan, and change the tables.
 
-    A node is healthy that answers a probe; one whose agent holds no place in the store is spared.
+    A node is healthy that answers a probe; one whose agent holds no lease is spared.
 
     Meanwhile one pod of each node pings every pod of the others: who was reached when it began
     must not lose a ping. Ends with 4 where that is not so, or where pods are still not reached.

@@ -49,7 +49,7 @@ def command(name: str) -> ExitCode:
         )
         for machine, addresses in pods.items()
     ]
-    write(listing(("node", "zone", "address", "broken", "answers", "in store", "pods"), rows))
+    write(listing(("node", "zone", "address", "broken", "answers", "agent", "pods"), rows))
     crossed, again = lab.crossings()
     away = ", and is away" if lab.record.broken(STORE) else ""
     write(

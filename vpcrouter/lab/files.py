@@ -16,9 +16,9 @@ from vpcrouter.lab.record import Record
 class Health:
     """What was found out about the nodes, by name.
 
-    ``reached`` answer a probe from the router; ``served`` have an agent that holds its place in the
-    store. A node forwards for others while both are so; one without an agent, whose host routes
-    nobody keeps, only where its subnet has nobody else.
+    ``reached`` answer a probe from the router; ``served`` have an agent that holds its lease. A
+    node forwards for others while both are so; one without an agent, whose host routes nobody
+    keeps, only where its subnet has nobody else.
     """
 
     reached: Collection[str]

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 
-from cni.surroundings import AGENTS
+from ipam.claim_records import ALIVE
 from ipam.errors import BadInputError, UnavailableError, VpcrouterError
 from ipam.store.sqlite import SqliteStore
 from vpcrouter.lab import machines, network, processes, record, spaces
@@ -150,11 +151,11 @@ class Lab:
         return network.counted(self.record)
 
     def health(self) -> Health:
-        """Who answers a probe, and whose agent holds its place in the store.
+        """Who answers a probe, and whose agent holds its lease.
 
         Raises UnavailableError where the store is away: nobody's health is made up then.
         """
-        return Health(self.reached(), self._registered())
+        return Health(self.reached(), self._alive())
 
     def reached(self) -> frozenset[str]:
         """Which nodes answer a probe from the router, on all their addresses."""
@@ -263,13 +264,11 @@ class Lab:
             for number, _ in enumerate(pool.map(make, things)):
                 self._progress(what, number + 1, len(things))
 
-    def _registered(self) -> frozenset[str]:
+    def _alive(self) -> frozenset[str]:
         store = SqliteStore(self.record.store, patience=2.0)
         try:
-            return frozenset(
-                item.key.removeprefix(AGENTS).partition("/")[0]
-                for item in store.range(AGENTS).items
-            )
+            keys = (item.key.removeprefix(ALIVE) for item in store.range(ALIVE).items)
+            return frozenset(unquote(key.partition("/")[0]) for key in keys)
         finally:
             store.close()
 

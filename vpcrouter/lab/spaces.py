@@ -9,11 +9,12 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from cni.errors import CniError
 from cni.namespaces import inside, opened
 from ipam.errors import UnavailableError
 
@@ -68,9 +69,16 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def entered(path: Path) -> Iterator[None]:
-    """Run this thread in the namespace at a path."""
-    with opened(str(path)) as descriptor, inside(descriptor):
-        yield
+    """Run this thread in the namespace at a path. Raises UnavailableError where there is none."""
+    with ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(opened(str(path)))
+        except CniError as error:
+            raise UnavailableError(
+                f"{path.name} has no network namespace: it is off, or the lab is incomplete"
+            ) from error
+        with inside(descriptor):
+            yield
 
 
 @contextmanager
