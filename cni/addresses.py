@@ -81,6 +81,7 @@ class AddressFile:
         self._resting: dict[tuple[Family, int], float] = {}
         self._blocks: tuple[Prefix, ...] = ()
         self._used: dict[Family, set[int]] = {family: set() for family in Family}
+        self._avoided: dict[Family, set[int]] = {family: set() for family in Family}
         self._turn = threading.RLock()
         self._syncing = threading.Lock()
         self._written = self._synced = 0  # changes
@@ -148,6 +149,14 @@ class AddressFile:
                 database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
             self._blocks = wanted
         self.sync()
+
+    def avoid(self, addresses: Collection[tuple[Family, int]]) -> frozenset[tuple[Family, int]]:
+        """Give out none of these, which the host has itself; gives those that pods have already."""
+        with self._turn:
+            self._avoided = {family: {v for f, v in addresses if f is family} for family in Family}
+            return frozenset(
+                (family, value) for family, value in addresses if value in self._used[family]
+            )
 
     def drop(self, blocks: Collection[Prefix]) -> tuple[Prefix, ...]:
         """Take no more addresses from these blocks; gives those of them that nothing uses.
@@ -250,7 +259,8 @@ class AddressFile:
         resting = {
             value for (of, value), since in self._resting.items() if of is family and since > over
         }
-        return choose(family, self._blocks, self._used[family], resting, self._last.get(family))
+        taken = self._used[family] | self._avoided[family]
+        return choose(family, self._blocks, taken, resting, self._last.get(family))
 
     def _check_wanted(self, family: Family, address: int) -> None:
         text = format_address(family, address)
@@ -260,6 +270,8 @@ class AddressFile:
             )
         if address in self._used[family]:
             raise CniError(Code.CONFIG, f"{text} is another pod's: ask for another")
+        if address in self._avoided[family]:
+            raise CniError(Code.CONFIG, f"{text} is the host's own: ask for another")
 
     def tidy(self) -> None:
         """Forget the rest of addresses that had enough of it, so that the file stays small."""

@@ -192,8 +192,12 @@ def _tend(
     """What there is to do besides requests, until the process is told to end."""
     stopped = _stop_on_signals()
     looked = time.monotonic()
+    blocks: tuple[Prefix, ...] = ()
     while not stopped():
-        if addresses.blocks and options.cni_conf is not None:
+        if addresses.blocks != blocks:
+            blocks = addresses.blocks
+            caretaker.avoid_host()
+        if blocks and options.cni_conf is not None:
             install_configuration(options.cni_conf, options.network, options.chain)
         server.make_good(pods.answer)
         try:

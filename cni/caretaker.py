@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from cni.addresses import AddressFile
 from cni.datapath import Datapath
 from cni.endpoints import Endpoint
-from cni.inspection import PodLink, pod_links
+from cni.inspection import PodLink, host_addresses, pod_links
 from cni.pods import Pods
 from cni.reports import Load, loads
 from ipam.errors import VpcrouterError
-from ipam.prefix import Prefix
+from ipam.prefix import Prefix, format_address
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Caretaker:
         Only a link that this process has seen can be found missing: an agent that was started in
         another network namespace sees none of them, and must not take that for their end.
         """
+        self.avoid_host()
         endpoints = self._addresses.endpoints()
         present = pod_links()
         routes = self._datapath.routes()
@@ -41,6 +42,19 @@ class Caretaker:
             except VpcrouterError as error:
                 log.warning("%s: %s", endpoint.attachment, error)
         self._seen = frozenset(present)
+
+    def avoid_host(self) -> None:
+        """Keep pods from getting an address that the host has itself."""
+        inside = {
+            (family, value)
+            for family, value in host_addresses()
+            if any(b.family is family and b.holds(value) for b in self._addresses.blocks)
+        }
+        for family, value in self._addresses.avoid(inside):
+            log.error(
+                "%s is an address of this host and of a pod: take it from the host",
+                format_address(family, value),
+            )
 
     def _care(
         self,

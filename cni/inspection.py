@@ -17,7 +17,7 @@ from cni.endpoints import LINK_PREFIX
 from cni.errors import CniError, Code
 from cni.namespaces import inside, opened
 from cni.netlink import SOCKET_FAMILY
-from ipam.prefix import Family, format_address
+from ipam.prefix import Family, format_address, parse_address
 
 _NAME = re.compile(LINK_PREFIX + "[0-9a-f]{12}")
 
@@ -48,6 +48,14 @@ def pod_links() -> dict[str, PodLink]:
 
 def _transferred(counters: Mapping[str, int]) -> int:
     return counters["rx_bytes"] + counters["tx_bytes"]
+
+
+def host_addresses() -> frozenset[tuple[Family, int]]:
+    """All addresses of this network namespace."""
+    with IPRoute() as kernel:
+        return frozenset(
+            parse_address(found.get("local") or found.get("address")) for found in kernel.get_addr()
+        )
 
 
 def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:
