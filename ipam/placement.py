@@ -23,6 +23,7 @@ from ipam.topology import NoPlaceError, Path, shown
 UNKNOWN_BUDGET: Mapping[Family, int] = MappingProxyType({})
 
 
+_CLOSED = "may have blocks of no network that is open: open one, or add one"
 _NAMED = 5  # how many prefixes a message names
 
 
@@ -43,7 +44,7 @@ class Outcome:
 
 
 def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) -> Outcome:
-    """Give each new node one block per family of the networks for everybody.
+    """Give each new node one block per family of the networks for everybody that is not closed.
 
     ``budget`` is, per family, the smallest number of route entries that any table can hold; it
     decides into how many groups the subnets are divided. A claim of a node that is there already
@@ -55,7 +56,7 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     if not fresh:
         return Outcome(_relabelled(state, draft), tuple(refused))
     tidy(draft)
-    parties = _parties(draft, fresh, refused)
+    parties = _parties(draft, _newcomers(draft, fresh), refused)
     joining = Counter(claim.subnet for party in parties for claim in party.claims)
     places = Places(draft)
     plans: dict[Family, groups.Arrangement] = {}
@@ -66,7 +67,7 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
         pickers = [
             Picker(draft, places, party.options[family], plans[family], budget.get(family, 0))
             for family in draft.families
-            if family in party.options
+            if party.options[family]
         ]
         for claim in party.claims:
             reason = _admit(draft, claim, pickers)
@@ -108,8 +109,8 @@ def grow(
 ) -> Outcome:
     """Give a node so many further blocks per family: in its own node prefixes while they last.
 
-    ``blocks`` is one count for all families, or one for each. All or none of them. They come from
-    the network of that name, or else from those for everybody.
+    ``blocks`` is one count for all families that are not closed, or one for each. All or none of
+    them. They come from the network of that name, or else from those for everybody.
     """
     node = state.nodes.get(name)
     if node is None:
@@ -118,20 +119,19 @@ def grow(
     tidy(draft)
     places = Places(draft)
     owned = list(node.blocks)
-    for family in _families(state, network):
-        count = blocks if isinstance(blocks, int) else blocks.get(family, 0)
-        if not count:
-            continue
+    for family, count in _counts(state, blocks, network).items():
+        available = pools(draft.networks, family, network)
         try:
-            where = options(pools(draft.networks, family, network), name, node.subnet, node.labels)
+            if not available:
+                raise NoPlaceError(_CLOSED)
+            where = options(available, name, node.subnet, node.labels)
         except NoPlaceError as error:
             return Outcome(state, (Refusal(name, f"node {name} {error}"),))
         places.prepare(dict.fromkeys(where[:1], 1))
         plan = groups.Arrangement(0, frozenset())
-        picker = Picker(draft, places, where, plan, budget.get(family, 0)) if where else None
+        picker = Picker(draft, places, where, plan, budget.get(family, 0))
         for _ in range(count):
-            mine = [block for block in owned if block.family is family]
-            block = picker.beside(mine) if picker is not None else None
+            block = picker.beside([block for block in owned if block.family is family])
             if block is None:
                 reason = _exhausted(draft, name, node.subnet, family, where)
                 return Outcome(state, (Refusal(name, reason),))
@@ -158,11 +158,14 @@ def tidy(draft: Draft) -> None:
                     draft.drop_prefix(subnet, space.prefix)
 
 
-def _families(state: State, network: str) -> tuple[Family, ...]:
-    """The families in which a node may grow."""
-    if not network:
-        return state.families
-    return families_of(known for known in state.networks if known.name == network)
+def _counts(state: State, blocks: int | Mapping[Family, int], network: str) -> Mapping[Family, int]:
+    """How many blocks of each family a node wants."""
+    if not isinstance(blocks, int):
+        return {family: blocks[family] for family in Family if blocks.get(family)}
+    chosen = [n for n in state.networks if (n.name == network if network else not n.tenants)]
+    families = families_of(chosen)
+    open_ones = [family for family in families if pools(chosen, family, network)]
+    return dict.fromkeys(open_ones or families, blocks)
 
 
 @dataclass(slots=True)
@@ -174,6 +177,18 @@ class _Party:
     claims: list[Claim]
 
 
+def _newcomers(draft: Draft, fresh: Iterable[Claim]) -> list[Claim]:
+    """Those that were never there; the others are back with what they had."""
+    new: list[Claim] = []
+    for claim in fresh:
+        former = draft.former.get((claim.node, claim.identity))
+        if former is None:
+            new.append(claim)
+        else:
+            draft.supersede(replace(former, labels=claim.labels or former.labels))
+    return new
+
+
 def _parties(draft: Draft, fresh: Iterable[Claim], refused: list[Refusal]) -> list[_Party]:
     """The new nodes by where they belong; those that belong nowhere are refused."""
     available = {family: pools(draft.networks, family) for family in draft.families}
@@ -183,6 +198,8 @@ def _parties(draft: Draft, fresh: Iterable[Claim], refused: list[Refusal]) -> li
         try:
             for family, pools_ in available.items():
                 where[family] = options(pools_, claim.node, claim.subnet, claim.labels)
+            if not any(where.values()):
+                raise NoPlaceError(_CLOSED)
         except NoPlaceError as error:
             refused.append(Refusal(claim.node, f"node {claim.node} {error}"))
             continue
@@ -265,11 +282,6 @@ def _exhausted(
     draft: Draft, node: str, subnet: str, family: Family, where: Sequence[Option]
 ) -> str:
     """Why there is nothing for a node, and what to do."""
-    if not where:
-        return (
-            f"node {node}: every {family} network that it may have blocks of is closed: open one, "
-            "or add one"
-        )
     spaces = draft.spaces_of(subnet, family)
     held = ", ".join(str(space.prefix) for space in spaces[:_NAMED]) or "none"
     more = f" and {len(spaces) - _NAMED} more" if len(spaces) > _NAMED else ""
@@ -283,10 +295,6 @@ def _exhausted(
 
 def _admit(draft: Draft, claim: Claim, pickers: Sequence[Picker]) -> str | None:
     """Give a new node its blocks; the reason where it cannot be done, and then nothing is given."""
-    former = draft.former.get((claim.node, claim.identity))
-    if former is not None:
-        draft.supersede(former)
-        return None
     given: list[Prefix] = []
     for picker in pickers:
         block = picker.pick()

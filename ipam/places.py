@@ -118,7 +118,10 @@ class Places:
         subnet = next((s.partition(":")[2] for s in around if is_subnet_segment(s)), "")
         room = self._rooms[pool.name, pool.family, around, subnet]
         names = {path[-1]: count for path, count in counts.items()}
-        for name, prefix in shared_out(self._draft.networks, room, names).items():
+        assert room.largest is not None  # noqa: S101 - the caller has looked
+        network = network_of(self._draft.networks, room.largest)
+        longest = (network.node if subnet else network.block)[pool.family]
+        for name, prefix in shared_out(self._draft.networks, room, names, longest).items():
             if is_subnet_segment(name):
                 self._give_subnet(pool, around, name.partition(":")[2], prefix)
             else:

@@ -163,18 +163,23 @@ def first_shares(
 
     See ``shared_out``.
     """
-    return shared_out(networks, Room(networks, spare(networks, (), family)), joining)
+    room = Room(networks, spare(networks, (), family))
+    if room.largest is None:
+        return {}
+    longest = network_of(networks, room.largest).block[family]
+    return shared_out(networks, room, joining, longest)
 
 
 def shared_out(
-    networks: Sequence[Network], room: Room, joining: Mapping[str, int]
+    networks: Sequence[Network], room: Room, joining: Mapping[str, int], longest: int
 ) -> dict[str, Prefix]:
     """A part of the room, taken out of it, for each name, given how many nodes join there.
 
-    All are of one size, but for those whose nodes would fill most of that. They lie as far apart
-    as possible, so that what is beside them stays spare. Names for which nothing is left get none.
+    All are of one size, but for those whose nodes would fill most of that; a part's length is at
+    most ``longest``, or that of what is left. They lie as far apart as possible, so that what is
+    beside them stays spare. Names for which nothing is left get none.
     """
-    lengths = _lengths(networks, room, joining)
+    lengths = _lengths(networks, room, joining, longest)
     chosen: dict[str, Prefix] = {}
     for name in sorted(lengths, key=lambda name: (lengths[name], name)):
         if room.largest is not None:
@@ -223,14 +228,16 @@ def _neighbours(own: Iterable[Prefix]) -> Iterator[Prefix]:
             yield from (h for h in prefix.ancestor(prefix.length - 1).halves() if h != prefix)
 
 
-def _lengths(networks: Sequence[Network], room: Room, joining: Mapping[str, int]) -> dict[str, int]:
+def _lengths(
+    networks: Sequence[Network], room: Room, joining: Mapping[str, int], longest: int
+) -> dict[str, int]:
     """The prefix length for each name, so that one prefix more than there are names is left."""
     if room.largest is None:
         return {}
     around = network_of(networks, room.largest)
     family, widest = room.largest.family, room.largest.length
     common = widest
-    while common < around.block[family] and room.count(common) <= len(joining):
+    while common < longest and room.count(common) <= len(joining):
         common += 1
     lengths = {
         name: min(common, max(widest, around.node[family] - (2 * nodes - 1).bit_length()))

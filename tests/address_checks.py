@@ -19,14 +19,15 @@ def assert_sound(now: State) -> None:
             network = network_around(now, block)
             assert any(prefix.contains(block) for prefix in now.prefixes(owner.subnet))
             assert block.length == network.block[block.family]
-            assert not any(block.overlaps(excluded) for excluded in network.exclude)
+            assert not any(block.overlaps(excluded) for excluded in network.withheld)
     for share in now.subnets.values():
         assert_disjoint(share.groups)
         assert merge(share.groups) == merge(share.prefixes)
         for group in share.groups:
             assert any(prefix.contains(group) for prefix in share.prefixes)
             assert group.length <= now.space(share.id, group).node_length
-    parts = (now.subnets.values(), now.nodes.values(), now.former.values())
+    owners = (now.nodes.values(), now.former.values())
+    parts = (now.subnets.values(), *owners, now.places.values())
     again = state(now.cluster, now.networks, *parts)
     assert now == again
     assert now.spaces == again.spaces
