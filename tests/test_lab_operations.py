@@ -32,6 +32,8 @@ pytestmark = pytest.mark.usefixtures("root")
 
 # Four entries for three zones with two nodes each: somebody forwards in most of them.
 SIZE = Size(zones=3, nodes=2, pods=2, quota=6)
+# Addresses of each zone's range that no pod ever has: the last ones of a block and of the range.
+NOBODYS = ("100.64.0.63", "100.65.0.63", "100.66.0.63", "100.64.255.254", "100.65.255.254")
 OPERATIONS = examples(test=34, prove=334)  # for each of three seeds
 _MOST_BROKEN = 2
 _SECONDS = 8.0  # for agents that have just started to catch up
@@ -152,6 +154,8 @@ def check(one: Lab) -> None:
         deadline = time.monotonic() + _SECONDS
         while pairs := lost(pinger.ping(pairs, timeout=0.5)):
             assert time.monotonic() < deadline, pairs
+        # What nobody has, or nobody who is up: whoever gets it refuses it.
+        pinger.ping([Pair(s.pod.name, address) for s in running for address in NOBODYS], 0.1)
     assert one.crossings()[1] == 0
 
 
