@@ -25,8 +25,11 @@ _EXAMPLES = """
 vpcrouter topology -f cluster.yaml
 vpcrouter topology --subnet subnet-0a --depth 3 -o wide
 vpcrouter topology --html addresses.html
+vpcrouter topology import romana.json > cluster.yaml
 """
-_COMMANDS: dict[str, tuple[str, str]] = {}
+_COMMANDS = {
+    "import": ("topology_import", "Print the cluster file for a topology of Romana."),
+}
 _HEADINGS = (
     *("NAME", "KIND", "PREFIX", "#NODES", "#BLOCKS", "#GIVEN OUT", "#FREE NODES"),
     *("LARGEST FREE", "#LOAD"),
