@@ -75,9 +75,10 @@ class Places:
                 pool.key(path) not in self._draft.places for path in pool.topology.set_aside(())
             ):
                 self._room(pool, ())
-        for depth in range(max((len(option.location.path) for option in joining), default=0)):
-            self._prepare_level(joining, depth)
-        for option in sorted(joining, key=lambda option: _order(option.pool, option.location.path)):
+        lacking = {o: count for o, count in joining.items() if not self.areas(o)}
+        for depth in range(max((len(option.location.path) for option in lacking), default=0)):
+            self._prepare_level(lacking, depth)
+        for option in sorted(lacking, key=lambda option: _order(option.pool, option.location.path)):
             if not self.areas(option):
                 self.widen(option)
 
@@ -105,14 +106,15 @@ class Places:
         """Whether a level is one whose places share what is around them for the first time."""
         pool, path = option.pool, option.location.path
         inside_subnet = depth > len(option.location.above)
-        room = (
-            self._own_room(option, depth - 1) if inside_subnet else self._room(pool, path[:depth])
-        )
-        if pool.topology.group(path[: depth + 1]) is not None or room.largest is None:
+        if pool.topology.group(path[: depth + 1]) is not None:
             return False
         if self._inner.get((pool.name, path[:depth])):
             return False
-        return inside_subnet or not self._has_subnets(pool, path[:depth])
+        if inside_subnet:
+            return self._own_room(option, depth - 1).largest is not None
+        return not self._has_subnets(pool, path[:depth]) and bool(
+            self._room(pool, path[:depth]).largest
+        )
 
     def _share_out(self, pool: Pool, around: Path, counts: Mapping[Path, int]) -> None:
         subnet = next((s.partition(":")[2] for s in around if is_subnet_segment(s)), "")
