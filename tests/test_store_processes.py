@@ -4,93 +4,55 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
+
+import pytest
 
 from ipam.store.port import Compare, Put
 from ipam.store.sqlite import SqliteStore
-from tests.address_checks import assert_sound
-from tests.address_worker import open_addresses
+from tests.conftest import SEED
 from tests.counts import examples
 
 ROOT = Path(__file__).parents[1]
+STORM = [sys.executable, "-m", "tests.address_storm"]
 
 
-class Worker:
-    """A process that takes and releases addresses, and what it has said so far."""
-
-    def __init__(self, path: Path, name: str, seed: int) -> None:
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.address_worker", str(path), name, str(seed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        self.lines.extend(line.rstrip("\n") for line in self.process.stdout)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self._finish()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self._finish()
-        assert self.process.returncode == 0
-
-    def _finish(self) -> None:
-        self.process.wait()
-        self._reader.join()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
-
-    def said(self) -> list[tuple[str, str, str]]:
-        words = (line.split() for line in self.lines)
-        return [(state, action, node) for state, action, node in words]
+def on_a_disk_of_its_own(folder: Path, size: str, command: list[str]) -> str:
+    """Run a command while a small disk is mounted over the folder, where only it sees that."""
+    script = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(folder), *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_processes_that_are_killed_lose_nothing_and_own_nothing_twice(
-    tmp_path: Path, seed: int
+@pytest.mark.usefixtures("root")
+def test_processes_that_are_killed_lose_nothing_and_own_nothing_twice(tmp_path: Path) -> None:
+    processes, kills = examples(test=4, prove=16), examples(test=3, prove=200)
+    operations = examples(test=120, prove=100_000)
+    numbers = [str(number) for number in (processes, operations, kills, SEED)]
+    done = on_a_disk_of_its_own(tmp_path, "400m", [*STORM, str(tmp_path), *numbers])
+    assert f"{kills} killed" in done
+    sys.stdout.write(done)
+
+
+@pytest.mark.usefixtures("root")
+def test_a_disk_that_fills_up_while_processes_are_killed_loses_nothing_either(
+    tmp_path: Path,
 ) -> None:
-    path, random = tmp_path / "store.db", Random(seed)
-    count, kills = examples(test=3, prove=16), examples(test=4, prove=200)
-    workers = [Worker(path, f"w{number}", seed + number) for number in range(count)]
-    finished: list[Worker] = []
-    for number in range(kills):
-        time.sleep(random.uniform(0.1, 0.5))
-        position = random.randrange(count)
-        workers[position].kill()
-        finished.append(workers[position])
-        workers[position] = Worker(path, f"again{number}", seed - number)
-    time.sleep(0.5)
-    for worker in workers:
-        worker.stop()
-    now = open_addresses(path).load()
-    assert_sound(now)
-    expected: set[str] = set()
-    undecided: set[str] = set()
-    for worker in (*finished, *workers):
-        for state, action, node in worker.said():
-            undecided.add(node) if state == "start" else undecided.discard(node)
-            if state == "done" and action == "join":
-                expected.add(node)
-            elif state == "done" and action == "leave":
-                expected.discard(node)
-    assert expected
-    assert expected - undecided <= now.nodes.keys() <= expected | undecided
-    assert not list(tmp_path.glob("*.new"))
+    processes, kills = examples(test=4, prove=16), examples(test=3, prove=200)
+    operations, size = examples(test=120, prove=100_000), examples(test=4, prove=40)
+    numbers = [str(number) for number in (processes, operations, kills, SEED)]
+    done = on_a_disk_of_its_own(tmp_path, f"{size}m", [*STORM, str(tmp_path), *numbers, "fill"])
+    assert f"disk full {-(-kills // 4)} times" in done
+    sys.stdout.write(done)
 
 
 @contextmanager

@@ -398,6 +398,26 @@ filler.unlink()
     in_namespace(mounts, 'mount -t tmpfs -o size=256k none "$1"', program)
 
 
+def test_a_journal_that_fills_the_disk_is_emptied_and_writing_goes_on(mounts: Path) -> None:
+    program = """
+reader, store = SqliteStore(path), SqliteStore(path)
+def work():
+    store.txn([], [Put("/same", b"v" * 50)])
+    reader.get("/same")
+for _ in range(1000):
+    try:
+        work()
+    except UnavailableError as error:
+        assert "full" in str(error), error
+        break
+else:
+    raise AssertionError("it was never full")
+for _ in range(20):
+    work()
+"""
+    in_namespace(mounts, 'mount -t tmpfs -o size=512k none "$1"', program)
+
+
 def test_on_a_disk_without_room_for_a_store_none_is_made(mounts: Path) -> None:
     program = """
 (folder / "filler").write_bytes(b"x" * 4096 * 3)

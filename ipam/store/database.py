@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -52,6 +52,7 @@ INSERT INTO counters VALUES ('revision', 0), ('compacted', 0);
 """
 
 _PAUSE = 0.0005
+_JOURNAL_PAGES = 250  # 1 MiB: a journal of the usual size fills a small disk
 _HEADER = 100  # bytes, in every database
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _UNREADABLE_WITHOUT_WRITING = (
@@ -138,6 +139,17 @@ def explaining(path: Path) -> Iterator[None]:
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether somebody else has the lock."""
     return _code(error) in _BUSY
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there was no room on the disk."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def make_room(connection: sqlite3.Connection) -> None:
+    """Empty the journal into the database: on a full disk it may be what fills it."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def locked(path: Path) -> UnavailableError:
@@ -258,6 +270,7 @@ def _open(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     try:
         patiently(patience, lambda: _check(path, connection))
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")
     except BaseException:
         connection.close()
         raise

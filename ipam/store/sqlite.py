@@ -258,6 +258,8 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            if database.is_full(error):
+                database.make_room(connection)
             raise database.explained(self._path, error) from error
 
     def _is_live(self, connection: sqlite3.Connection, found: KeyValue) -> bool:
