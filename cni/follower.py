@@ -26,7 +26,7 @@ from ipam.prefix import Prefix
 from ipam.store.port import Compare, Put, Store
 
 _PAUSE = 0.5  # seconds between looks at the store, at most
-_CHECK = 5.0  # seconds between looks at what others have changed
+_CHECK = 10.0  # seconds between looks at what others have changed
 _REPORT = 60  # seconds between reports of how much blocks are used
 _AGAIN = 1.0  # seconds until the next attempt
 
@@ -164,12 +164,10 @@ class Follower(threading.Thread):
             host.allow_forwarding(uplink)
             host.keep_split_horizon()
             self._firewall.check(rules)
-            host.refuse_unassigned(seen.blocks)
-            problems = host.check_routes(routes, uplink)
+            problems = host.check(routes, seen.blocks, uplink)
         else:
             self._firewall.load(rules)
-            host.refuse_unassigned(seen.blocks)
-            problems = host.put_routes(routes, uplink)
+            problems = host.follow(routes, seen.blocks, uplink)
         for problem in (*problems, *seen.problems):
             self._say(problem)
         self.standing.routes = len(routes)

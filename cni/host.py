@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ class Host:
         self._routes = Kernel()
         self._put: dict[Prefix, int] = {}
         self._uplink = 0
+        self._refused: tuple[Prefix, ...] = ()
 
     def __enter__(self) -> Host:
         return self
@@ -105,14 +106,15 @@ class Host:
                             **action,
                         )
 
-    def put_routes(self, wanted: tuple[HostRoute, ...], uplink: Uplink) -> Sequence[str]:
-        """Make our host routes the wanted ones, by what was put before; gives what is not right.
+    def follow(
+        self, wanted: tuple[HostRoute, ...], own: tuple[Prefix, ...], uplink: Uplink
+    ) -> Sequence[str]:
+        """Do what ``check`` does, where nobody else has changed anything since it was called.
 
-        Only what differs from the last time is sent, so changes that others have made since are
-        seen by ``check_routes`` alone.
+        Only what differs from the last time is sent to the kernel, which is not asked anything.
         """
-        if uplink.index != self._uplink:
-            return self.check_routes(wanted, uplink)
+        if uplink.index != self._uplink or own != self._refused:
+            return self.check(wanted, own, uplink)
         targets = {route.destination: route.via for route in wanted}
         new = [route for route in wanted if route.destination not in self._put]
         moved = [
@@ -124,14 +126,21 @@ class Host:
             made = self._routes.put_all(make)
             removed = self._routes.put_all([_delete(destination, METRIC) for destination in gone])
         if any(made) or any(code not in (0, errno.ESRCH) for code in removed):
-            return self.check_routes(wanted, uplink)
+            return self.check(wanted, own, uplink)
         self._put = targets
         return ()
 
-    def check_routes(self, wanted: tuple[HostRoute, ...], uplink: Uplink) -> Sequence[str]:
-        """Make our host routes the wanted ones, by what the kernel has."""
+    def check(
+        self, wanted: tuple[HostRoute, ...], own: tuple[Prefix, ...], uplink: Uplink
+    ) -> Sequence[str]:
+        """Make our host routes the wanted ones, and refuse what no pod of our own blocks has.
+
+        By what the kernel has; gives what cannot be made right, in words.
+        """
+        present = tuple(self._all())
+        self._refuse_unassigned(own, present)
         with _explained("host routes cannot be changed"):
-            changes = route_changes(wanted, self.routes(), uplink.index, METRIC)
+            changes = route_changes(wanted, _gateway_routes(present), uplink.index, METRIC)
             codes = self._routes.put_all([_move(route, uplink) for route in changes.put])
             self._routes.put_all([_delete(r.destination, r.metric) for r in changes.remove])
         refused = {
@@ -142,21 +151,24 @@ class Host:
         missing = {*refused, *changes.in_the_way}
         self._put = {r.destination: r.via for r in wanted if r.destination not in missing}
         self._uplink = uplink.index
-        found = [f"no host route to {d} can be made: {why}" for d, why in refused.items()]
+        found = []
+        if refused:
+            first, why = next(iter(refused.items()))
+            found.append(f"{len(refused)} host routes cannot be made, the first to {first}: {why}")
         if changes.in_the_way:
             listed = ", ".join(map(str, changes.in_the_way))
             found.append(f"foreign routes stand in the way of host routes to {listed}: remove them")
         return found
 
-    def refuse_unassigned(self, blocks: tuple[Prefix, ...]) -> None:
+    def _refuse_unassigned(self, own: tuple[Prefix, ...], routes: Iterable[Route]) -> None:
         """Answer for addresses of our own blocks that no pod has: they must not go back."""
+        present = {
+            route.destination
+            for route in routes
+            if route.kind == netlink.UNREACHABLE and route.protocol == PROTOCOL
+        }
         with _explained("routes for unassigned addresses cannot be changed"):
-            present = {
-                route.destination
-                for route in self._all()
-                if route.kind == netlink.UNREACHABLE and route.protocol == PROTOCOL
-            }
-            for block in set(blocks) - present:
+            for block in set(own) - present:
                 self._kernel.route(
                     "replace",
                     **_destination(block),
@@ -164,18 +176,11 @@ class Host:
                     proto=PROTOCOL,
                     priority=METRIC,
                 )
-            for block in present - set(blocks):
+            for block in present - set(own):
                 self._kernel.route(
                     "del", **_destination(block), type="unreachable", priority=METRIC
                 )
-
-    def routes(self) -> tuple[PresentRoute, ...]:
-        """The routes of the main table, but for default routes and those to pods."""
-        return tuple(
-            PresentRoute(r.destination, r.via, r.link, r.protocol, r.metric)
-            for r in self._all()
-            if r.destination.length and (r.protocol != PROTOCOL or r.via is not None)
-        )
+        self._refused = own
 
     def _all(self) -> Iterator[Route]:
         try:
@@ -201,6 +206,13 @@ class Host:
                 if route["dst_len"] == 0 and route.get("oif"):
                     return int(route.get("oif"))
         raise BadInputError("there is no default route: name the uplink with --uplink")
+
+
+def _gateway_routes(routes: Iterable[Route]) -> Iterator[PresentRoute]:
+    """All routes but for default routes and those to pods."""
+    for r in routes:
+        if r.destination.length and (r.protocol != PROTOCOL or r.via is not None):
+            yield PresentRoute(r.destination, r.via, r.link, r.protocol, r.metric)
 
 
 def _new(route: HostRoute, uplink: Uplink) -> bytes:
