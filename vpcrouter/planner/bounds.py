@@ -31,7 +31,7 @@ from vpcrouter.planner.problem import Problem, Tree
 from vpcrouter.planner.trie import Trie, build
 
 _ROUNDING = 1e-9  # a computed mean may lie this much above the true one
-_JUST_BELOW = 0.99  # the pass still has to hold for loads a little below the bound
+JUST_BELOW = 0.99  # the pass still has to hold for loads a little below the bound
 _SMALL = 20_000  # blocks up to which no trie is too large for a pass
 _CAPACITIES = 12  # ratios of capacities kept apart in a pass
 _FINEST = 64  # beyond that, the leaves for each entry where owners are scattered
@@ -58,8 +58,8 @@ def prepare(problem: Problem, owned: Owners, budget: int) -> Ground:
     """Contract the trees to what a partition into ``budget`` pieces can ever cut."""
     scale = _scale_of_rows(problem)
     weight = problem.weight if scale is None else problem.weight / scale
-    mean = _mean_load(problem, owned, budget) * (1 - _ROUNDING)
-    light = mean * _JUST_BELOW
+    mean = mean_load(problem, owned, budget) * (1 - _ROUNDING)
+    light = mean * JUST_BELOW
     if len(weight) > _SMALL and not owned.compact:
         light = max(light, float(weight.sum()) / (_FINEST * budget))
     trie = _contract(problem, owned, weight, light)
@@ -67,7 +67,7 @@ def prepare(problem: Problem, owned: Owners, budget: int) -> Ground:
     floor = _floor(problem, owned, weight)
     known = max(mean, _capacity_bound(problem, owned, budget))
     known = max(known, _crew_bound(problem, owned, budget, known))
-    return Ground(trie, exact, relaxed, floor, known * (1 - _ROUNDING), light <= mean * _JUST_BELOW)
+    return Ground(trie, exact, relaxed, floor, known * (1 - _ROUNDING), light <= mean * JUST_BELOW)
 
 
 def _floor(problem: Problem, owned: Owners, weight: Floats) -> float:
@@ -107,7 +107,8 @@ def _rest(problem: Problem, nodes: Positions | Ints, totals: Floats, number: int
     return float(totals[~healthy].sum()) + without_greatest(totals[healthy], number)
 
 
-def _mean_load(problem: Problem, owned: Owners, budget: int) -> float:
+def mean_load(problem: Problem, owned: Owners, budget: int) -> float:
+    """What pieces weigh at least on average, each without the most that one owner has."""
     nodes, totals = owned.totals()
     if not bool((problem.scale == 1.0).all()):
         totals = totals / _subnet_scale(problem)[problem.view.home[nodes]]

@@ -108,10 +108,15 @@ def _table_plan(
 
 
 def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floats) -> _FamilyPlan:
+    return _assemble(view, table, choose(view, table, slack, burden))
+
+
+def choose(view: FamilyView, table: RouteTable, slack: float, burden: Floats) -> Chosen:
+    """What one table should hold in one family; ``burden`` is what nodes carry in others."""
     budget = table.budget.get(view.family, 0)
     if not view.snapshot.nodes:
         everything = tuple(e for e in table.entries if e.destination.family is view.family)
-        return _assemble(view, table, _Chosen({}, everything, None, None, ()))
+        return Chosen({}, everything, None, None, None, ())
     weight = table_weights(view, table, view.trees)
     forced = _direct_only(view, table, weight, budget)
     selection = select(view, table, {s: part.count for s, part in forced.items()}, budget)
@@ -123,7 +128,7 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
             trees.append(tree)
         else:
             fixed.update(forced[tree.subnet].entries or {})
-    solved = settled = None
+    problem = solved = settled = None
     if trees:
         room = budget - len(selection.kept) - len(fixed)
         standing = _standing(view, table, weight, selection)
@@ -131,16 +136,16 @@ def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floa
         within = {p: n for p, n in present.items() if problem.tree_of(p) is not None}
         solved = solve(problem)
         settled = _settle(problem, solved, within, slack)
-    chosen = _Chosen(fixed, selection.kept, solved, settled, selection.unserved)
-    return _assemble(view, table, chosen)
+    return Chosen(fixed, selection.kept, problem, solved, settled, selection.unserved)
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class Chosen:
     """The parts of a plan: entries that are the only way, those that stay, those solved for."""
 
     fixed: Mapping[Prefix, int]
     kept: tuple[Entry, ...]
+    problem: Problem | None
     solved: Solved | None
     settled: Assigned | None
     unserved: tuple[Unserved, ...]
@@ -224,7 +229,7 @@ def _forced(problem: Problem, present: Mapping[Prefix, int | None]) -> int:
     return missing + sum(node is None for node in present.values())
 
 
-def _assemble(view: FamilyView, table: RouteTable, chosen: _Chosen) -> _FamilyPlan:
+def _assemble(view: FamilyView, table: RouteTable, chosen: Chosen) -> _FamilyPlan:
     """Entries with what they do, the loads they cause together, and the proof."""
     nodes = view.snapshot.nodes
     weight = table_weights(view, table, view.trees)
