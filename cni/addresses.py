@@ -24,14 +24,17 @@ from pathlib import Path
 from cni.endpoints import Addresses, Endpoint, choose, free_addresses, mac_of
 from cni.errors import CniError, Code
 from cni.protocol import Attachment
+from ipam import codec
 from ipam.errors import BadInputError, UnavailableError
+from ipam.model import Network
+from ipam.pools import networks_of_namespace
 from ipam.prefix import Family, Prefix, format_address, parse_address
 from ipam.store.sqlite import boot_clock, boot_id
 
 REST = 30.0
 """How many seconds a released address is left alone."""
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 BEGIN;
 CREATE TABLE node (identity TEXT NOT NULL, boot TEXT NOT NULL);
@@ -50,7 +53,15 @@ CREATE TABLE resting (
     boot TEXT NOT NULL,
     since REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE networks (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 """
+_UPGRADES = {
+    1: """
+BEGIN;
+CREATE TABLE networks (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+""",
+}
+"""What leads from a version to the next."""
 
 
 class AddressFile:
@@ -80,6 +91,8 @@ class AddressFile:
         self._endpoints: dict[Attachment, Endpoint] = {}
         self._resting: dict[tuple[Family, int], float] = {}
         self._blocks: tuple[Prefix, ...] = ()
+        self._networks: tuple[Network, ...] = ()
+        self._missed: set[str] = set()
         self._used: dict[Family, set[int]] = {family: set() for family in Family}
         self._avoided: dict[Family, set[int]] = {family: set() for family in Family}
         self._turn = threading.RLock()
@@ -150,6 +163,24 @@ class AddressFile:
             self._blocks = wanted
         self.sync()
 
+    @property
+    def missed(self) -> frozenset[str]:
+        """The networks of tenants that a pod has needed since this was opened."""
+        with self._turn:
+            return frozenset(self._missed)
+
+    def set_networks(self, networks: Sequence[Network]) -> None:
+        """The networks of the cluster: they say which blocks are for which namespace."""
+        if tuple(networks) == self._networks:
+            return
+        records = [(codec.network_key(n.name), codec.encode(n)) for n in networks]
+        with self._turn:
+            with self._transaction() as database:
+                database.execute("DELETE FROM networks")
+                database.executemany("INSERT INTO networks VALUES (?, ?)", records)
+            self._networks = tuple(networks)
+        self.sync()
+
     def avoid(self, addresses: Collection[tuple[Family, int]]) -> frozenset[tuple[Family, int]]:
         """Give out none of these, which the host has itself; gives those that pods have already."""
         with self._turn:
@@ -194,9 +225,14 @@ class AddressFile:
             return free_addresses(self._blocks, self._used)
 
     def assign(
-        self, attachment: Attachment, network: str, mac: str = "", wanted: Addresses = ()
+        self,
+        attachment: Attachment,
+        network: str,
+        mac: str = "",
+        wanted: Addresses = (),
+        namespace: str = "",
     ) -> Endpoint:
-        """Give an attachment one address of each family of the blocks.
+        """Give an attachment one address of each family of the blocks for its namespace.
 
         ``wanted`` are addresses that the runtime asks for: of this node's blocks and in nobody's
         use (a resting one is given to who asks for it by name). No ``mac``: one made from the
@@ -208,11 +244,12 @@ class AddressFile:
             if attachment in self._endpoints:
                 raise CniError(Code.EXISTS, f"{attachment} is attached already: delete it first")
             asked = dict(wanted)
+            blocks = self._blocks_for(namespace)
             for family, address in wanted:
-                self._check_wanted(family, address)
+                self._check_wanted(family, address, blocks.get(family, ()))
             addresses = tuple(
-                (family, asked[family] if family in asked else self._choose(family))
-                for family in sorted({block.family for block in self._blocks})
+                (family, asked[family] if family in asked else self._choose(family, own))
+                for family, own in sorted(blocks.items())
             )
             if not addresses:
                 raise CniError(
@@ -254,19 +291,45 @@ class AddressFile:
             self._used[family].discard(address)
             self._resting[family, address] = now
 
-    def _choose(self, family: Family) -> int:
+    def _blocks_for(self, namespace: str) -> dict[Family, tuple[Prefix, ...]]:
+        """The blocks that pods of a namespace get addresses from, by family.
+
+        All of them while the networks are not known.
+        """
+        found: dict[Family, tuple[Prefix, ...]] = {}
+        if not self._networks:
+            for family in {block.family for block in self._blocks}:
+                found[family] = tuple(b for b in self._blocks if b.family is family)
+            return found
+        for family, networks in networks_of_namespace(self._networks, namespace).items():
+            ranges = [c for network in networks for c in network.cidrs if c.family is family]
+            own = tuple(b for b in self._blocks if any(cidr.contains(b) for cidr in ranges))
+            if own:
+                found[family] = own
+            elif all(network.tenants for network in networks):
+                names = [network.name for network in networks]
+                self._missed.update(names)
+                raise CniError(
+                    Code.TRY_LATER,
+                    f"this node has no block of network {' or '.join(names)}, which namespace "
+                    f"{namespace} is pinned to: the pod starts once it was given one",
+                )
+        return found
+
+    def _choose(self, family: Family, blocks: Sequence[Prefix]) -> int:
         over = self._clock() - self._rest
         resting = {
             value for (of, value), since in self._resting.items() if of is family and since > over
         }
         taken = self._used[family] | self._avoided[family]
-        return choose(family, self._blocks, taken, resting, self._last.get(family))
+        return choose(family, blocks, taken, resting, self._last.get(family))
 
-    def _check_wanted(self, family: Family, address: int) -> None:
+    def _check_wanted(self, family: Family, address: int, blocks: Sequence[Prefix]) -> None:
         text = format_address(family, address)
-        if not any(b.family is family and b.holds(address) for b in self._blocks):
+        if not any(block.holds(address) for block in blocks):
             raise CniError(
-                Code.CONFIG, f"{text} is not in the blocks of this node: ask for another"
+                Code.CONFIG,
+                f"{text} is not in the blocks that this node has for it: ask for another",
             )
         if address in self._used[family]:
             raise CniError(Code.CONFIG, f"{text} is another pod's: ask for another")
@@ -333,6 +396,10 @@ class AddressFile:
             self._database.execute("INSERT INTO node VALUES (?, ?)", (identity, self._boot))
             self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             self._database.execute("COMMIT")
+        elif version in _UPGRADES:
+            self._database.executescript(_UPGRADES[version])
+            self._database.execute(f"PRAGMA user_version = {version + 1}")
+            self._database.execute("COMMIT")
         elif version > _SCHEMA_VERSION:
             raise UnavailableError(
                 f"{self._path} is of a newer version ({version}): upgrade vpcrouter"
@@ -352,6 +419,7 @@ class AddressFile:
             rows = database.execute("SELECT * FROM endpoints ORDER BY rowid").fetchall()
             resting = database.execute("SELECT address, since FROM resting").fetchall()
             blocks = database.execute("SELECT prefix FROM blocks").fetchall()
+            networks = database.execute("SELECT key, record FROM networks").fetchall()
         for container, ifname, network, mac, *texts in rows:
             attachment = Attachment(container, ifname)
             addresses = tuple(parse_address(text) for text in texts if text is not None)
@@ -360,6 +428,8 @@ class AddressFile:
                 self._used[family].add(address)
         self._resting = {parse_address(address): since for address, since in resting}
         self._blocks = tuple(sorted(Prefix.parse(prefix) for (prefix,) in blocks))
+        records = (codec.decode(key, record) for key, record in networks)
+        self._networks = tuple(record for record in records if isinstance(record, Network))
 
     def _start_anew(self, database: sqlite3.Connection) -> None:
         now = self._clock()

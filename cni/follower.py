@@ -21,7 +21,6 @@ from cni.reports import Load, Report, dump_report
 from cni.surroundings import Surroundings, View, agent_key, dump_uplinks, report_key
 from cni.transit import Rules
 from ipam.errors import VpcrouterError
-from ipam.model import families_of
 from ipam.prefix import Prefix
 from ipam.store.port import Compare, Put, Store
 
@@ -148,8 +147,7 @@ class Follower(threading.Thread):
         """What fails here must not keep the routes from following."""
         try:
             holdings.keep_alive()
-            networks = (network for network in view.networks() if not network.tenants)
-            holdings.settle(families_of(networks), changed)
+            holdings.settle(view.networks(), changed)
         except VpcrouterError as error:
             self._say(str(error))
         if holdings.refused:

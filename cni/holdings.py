@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cni.addresses import AddressFile
-from cni.demand import demand
+from cni.demand import Demand, demand
+from ipam.claim_records import ANY_NETWORK
 from ipam.claims import Claims, Grant
+from ipam.model import Network, families_of
 from ipam.prefix import Family, Prefix
 
 LEASE = 15.0
@@ -44,7 +46,8 @@ class Holdings:
         self._patience = empty
         self._kept_alive = float("-inf")
         self._is_registered = False
-        self._seen, self._settled = -1, float("-inf")
+        self._seen: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._settled = float("-inf")
         self._empty_since: dict[Prefix, float] = {}
         self.refused = ""
 
@@ -55,31 +58,51 @@ class Holdings:
             self._claims.keep_alive(LEASE)
             self._kept_alive = now
 
-    def settle(self, families: Collection[Family], changed: bool) -> None:
+    def settle(self, networks: Sequence[Network], changed: bool) -> None:
         """Take addresses from what was granted, then ask for what is missing, return what is not.
 
-        ``families`` are those of the networks, ``changed`` whether anything in the store has. A
+        ``networks`` are those of the cluster, ``changed`` whether anything in the store has. A
         store that does not know the node changes nothing here.
         """
-        now, changes = self._clock(), self._addresses.changes
+        now, changes = self._clock(), (self._addresses.changes, self._addresses.missed)
         if not changed and changes == self._seen and now < self._settled + _REVIEW:
             return
         self._seen, self._settled = changes, now
+        if networks:
+            self._addresses.set_networks(networks)
         grant = self._claims.granted()
         self.refused = grant.refused
         if grant.subnet and not grant.is_former:
             self._addresses.set_blocks(grant.blocks)
-        if not self._register(grant, families):
-            return
-        wish = demand(self._addresses.blocks, self._addresses.occupied(), families)
-        going = self._addresses.drop(self._long_empty(wish.spare)) if wish.spare else ()
-        counts = dict(wish.wanted)
-        for block in wish.spare:
-            counts[block.family] += block not in going
+        if self._register(grant, families_of(n for n in networks if not n.tenants)):
+            self._ask(networks)
+
+    def _ask(self, networks: Sequence[Network]) -> None:
+        """Claim and give back, for what everybody's pods need and for what tenants' pods do."""
+        shared = [network for network in networks if not network.tenants]
+        wishes = {ANY_NETWORK: self._wish(shared)}
+        for network in networks:
+            holds = any(c.contains(b) for c in network.cidrs for b in self._addresses.blocks)
+            if network.tenants and (holds or network.name in self._addresses.missed):
+                wishes[network.name] = self._wish([network])
+        spare = [block for wish in wishes.values() for block in wish.spare]
+        going = self._addresses.drop(self._long_empty(spare))
+        counts = {
+            name: {
+                family: count + sum(b.family is family and b not in going for b in wish.spare)
+                for family, count in wish.wanted.items()
+            }
+            for name, wish in wishes.items()
+        }
         if going:
-            self._claims.give_back(going, counts)
-        else:
-            self._claims.claim(counts)
+            self._claims.give_back(going, counts[ANY_NETWORK])
+        for name, wanted in counts.items():
+            self._claims.claim(wanted, name)
+
+    def _wish(self, networks: Sequence[Network]) -> Demand:
+        ranges = [cidr for network in networks for cidr in network.cidrs]
+        own = [b for b in self._addresses.blocks if any(c.contains(b) for c in ranges)]
+        return demand(own, self._addresses.occupied(), families_of(networks))
 
     def _register(self, grant: Grant, families: Collection[Family]) -> bool:
         """Say that the node is there; False where more cannot be asked for yet."""

@@ -71,7 +71,8 @@ class Pods:
     def _add(self, request: Request, attachment: Attachment) -> Result:
         with self._turns.of(attachment), ExitStack() as undo:
             endpoint = self._addresses.assign(
-                attachment, request.network, request.mac or "", request.wanted
+                *(attachment, request.network, request.mac or "", request.wanted),
+                request.namespace,
             )
             undo.callback(self._addresses.release, attachment)
             self._datapath.attach(self._wiring(endpoint), request.netns)

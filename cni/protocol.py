@@ -62,7 +62,8 @@ class Attachment:
 class Request:
     """A valid request.
 
-    ``attachment`` is there for ADD, DEL and CHECK; ``netns`` is the path of the pod's network
+    ``attachment`` is there for ADD, DEL and CHECK; ``namespace`` is the pod's Kubernetes namespace,
+    empty where the runtime says none; ``netns`` is the path of the pod's network
     namespace, empty where a DEL comes after it is gone; ``wanted`` and ``mac`` are what the runtime
     wants the pod to have; ``valid`` are the attachments that GC must keep.
     """
@@ -72,6 +73,7 @@ class Request:
     network: str
     attachment: Attachment | None = None
     netns: str = ""
+    namespace: str = ""
     wanted: tuple[tuple[Family, int], ...] = ()
     mac: str | None = None
     dns: Dns = NO_DNS
@@ -96,7 +98,10 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     wanted, mac = _runtime_config(config)
     valid = _valid_attachments(config) if command is Command.GC else frozenset()
     dns = parse_dns(config, "dns")
-    return Request(command, version, name, attachment, netns, wanted, mac, dns, previous, valid)
+    namespace = _arguments(environment).get("K8S_POD_NAMESPACE", "")
+    return Request(
+        *(command, version, name, attachment, netns, namespace, wanted, mac, dns, previous, valid)
+    )
 
 
 def answer_version(stdin: bytes) -> str:
@@ -152,7 +157,7 @@ def _environment(command: Command, environment: Mapping[str, str]) -> tuple[Atta
     netns = environment.get("CNI_NETNS", "")
     if netns and (not netns.startswith("/") or not netns.isprintable() or len(netns) > 4000):
         raise _bad_environment(f"CNI_NETNS is {netns[:100]!r}: write an absolute path")
-    _check_arguments(environment.get("CNI_ARGS", ""))
+    _arguments(environment)
     return Attachment(container, ifname), netns
 
 
@@ -162,11 +167,14 @@ def _is_interface_name(name: str) -> bool:
     return allowed and len(name) <= _LONGEST_INTERFACE
 
 
-def _check_arguments(arguments: str) -> None:
-    for pair in filter(None, arguments.split(";")):
-        key, equals, _ = pair.partition("=")
+def _arguments(environment: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for pair in filter(None, environment.get("CNI_ARGS", "").split(";")):
+        key, equals, value = pair.partition("=")
         if not key or not equals:
             raise _bad_environment(f"CNI_ARGS holds {pair[:100]!r}: write KEY=VALUE;KEY=VALUE")
+        found[key] = value
+    return found
 
 
 def _decode(stdin: bytes) -> Json:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cni.addresses import AddressFile
+from cni.errors import CniError, Code
 from cni.holdings import Holdings, Registration
 from cni.protocol import Attachment
 from ipam.allocator import Allocator
@@ -20,7 +21,6 @@ from ipam.store.memory import MemoryStore
 
 NETWORK = Network("pods", (Prefix.parse("10.64.0.0/16"),), {Family.IPV4: 28}, {Family.IPV4: 24})
 SUBNET = Registration("subnet-1", {"zone": "a"})
-FAMILIES = (Family.IPV4,)
 
 
 class World:
@@ -37,9 +37,9 @@ class World:
         self.count = 0
 
     def settle(self) -> None:
-        self.node.settle(FAMILIES, True)
+        self.node.settle(self.owners.load().networks, True)
         self.allocator.run({Family.IPV4: 50})
-        self.node.settle(FAMILIES, True)
+        self.node.settle(self.owners.load().networks, True)
 
     def start_pods(self, count: int) -> list[Attachment]:
         """Pods start one after the other, and the node settles after each."""
@@ -111,7 +111,7 @@ def test_a_store_that_does_not_know_the_node_takes_nothing(world: World) -> None
     blocks = world.addresses.blocks
     empty = Claims(MemoryStore(), "node-1", "i-1")
     other = Holdings(empty, world.addresses, Registration("", {}), lambda: world.now)
-    other.settle(FAMILIES, True)
+    other.settle([NETWORK], True)
     assert world.addresses.blocks == blocks != ()
 
 
@@ -128,3 +128,37 @@ def test_where_nothing_is_left_it_is_said(world: World) -> None:
 def test_the_lease_is_held(world: World) -> None:
     world.node.keep_alive()
     assert [item.key for item in world.store.range("/alive/").items] == ["/alive/node-1/i-1"]
+
+
+TENANTS = Network(
+    "tenants",
+    (Prefix.parse("10.65.0.0/16"),),
+    {Family.IPV4: 28},
+    {Family.IPV4: 24},
+    tenants=("bank",),
+)
+
+
+def test_a_namespace_has_its_own_network(world: World) -> None:
+    world.owners = Addresses(world.store, "test", [NETWORK, TENANTS])
+    world.allocator = Allocator(world.store, world.owners)
+    world.settle()
+    pod = Attachment("pod", "eth0")
+    with pytest.raises(CniError, match="no block of network tenants") as caught:
+        world.addresses.assign(pod, "pods", namespace="bank")
+    assert caught.value.code is Code.TRY_LATER
+    world.settle()
+    ((_, value),) = world.addresses.assign(pod, "pods", namespace="bank").addresses
+    assert TENANTS.cidrs[0].holds(value)
+    ((_, value),) = world.addresses.assign(Attachment("other", "eth0"), "pods").addresses
+    assert NETWORK.cidrs[0].holds(value)
+
+
+def test_pinned_namespaces_are_known_without_the_store(world: World, tmp_path: Path) -> None:
+    world.owners = Addresses(world.store, "test", [NETWORK, TENANTS])
+    world.allocator = Allocator(world.store, world.owners)
+    world.settle()
+    world.addresses.close()
+    world.addresses = AddressFile(tmp_path / "pods", "i-1", 30.0, lambda: world.now)
+    with pytest.raises(CniError, match="pinned"):
+        world.addresses.assign(Attachment("pod", "eth0"), "pods", namespace="bank")
