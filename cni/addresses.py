@@ -231,9 +231,11 @@ class AddressFile:
         mac: str = "",
         wanted: Addresses = (),
         namespace: str = "",
+        pod: str = "",
     ) -> Endpoint:
         """Give an attachment one address of each family of the blocks for its namespace.
 
+        A pod with a static address gets that one, and nobody else does.
         ``wanted`` are addresses that the runtime asks for: of this node's blocks and in nobody's
         use (a resting one is given to who asks for it by name). No ``mac``: one made from the
         attachment. Raises CniError where the
@@ -243,13 +245,13 @@ class AddressFile:
         with self._turn:
             if attachment in self._endpoints:
                 raise CniError(Code.EXISTS, f"{attachment} is attached already: delete it first")
-            asked = dict(wanted)
+            asked = {**self._static_of(f"{namespace}/{pod}"), **dict(wanted)}
             blocks = self._blocks_for(namespace)
             for family, address in wanted:
                 self._check_wanted(family, address, blocks.get(family, ()))
             addresses = tuple(
-                (family, asked[family] if family in asked else self._choose(family, own))
-                for family, own in sorted(blocks.items())
+                (family, asked[family] if family in asked else self._choose(family, blocks[family]))
+                for family in sorted({*blocks, *asked})
             )
             if not addresses:
                 raise CniError(
@@ -291,6 +293,23 @@ class AddressFile:
             self._used[family].discard(address)
             self._resting[family, address] = now
 
+    def _static_of(self, name: str) -> dict[Family, int]:
+        """The static addresses of a pod that this node has been granted."""
+        found = {}
+        for network in self._networks:
+            for static in network.static:
+                if static.name != name:
+                    continue
+                prefix = static.prefix
+                if prefix not in self._blocks or prefix.value in self._used[prefix.family]:
+                    raise CniError(
+                        Code.TRY_LATER,
+                        f"static address {prefix} of pod {name} is not free on this node: the pod "
+                        "starts once it was granted to it and nobody has it",
+                    )
+                found[prefix.family] = prefix.value
+        return found
+
     def _blocks_for(self, namespace: str) -> dict[Family, tuple[Prefix, ...]]:
         """The blocks that pods of a namespace get addresses from, by family.
 
@@ -301,9 +320,11 @@ class AddressFile:
             for family in {block.family for block in self._blocks}:
                 found[family] = tuple(b for b in self._blocks if b.family is family)
             return found
+        static = {s.prefix for network in self._networks for s in network.static}
+        common = [block for block in self._blocks if block not in static]
         for family, networks in networks_of_namespace(self._networks, namespace).items():
             ranges = [c for network in networks for c in network.cidrs if c.family is family]
-            own = tuple(b for b in self._blocks if any(cidr.contains(b) for cidr in ranges))
+            own = tuple(b for b in common if any(cidr.contains(b) for cidr in ranges))
             if own:
                 found[family] = own
             elif all(network.tenants for network in networks):

@@ -101,7 +101,9 @@ class Holdings:
 
     def _wish(self, networks: Sequence[Network]) -> Demand:
         ranges = [cidr for network in networks for cidr in network.cidrs]
-        own = [b for b in self._addresses.blocks if any(c.contains(b) for c in ranges)]
+        static = {address.prefix for network in networks for address in network.static}
+        blocks = [block for block in self._addresses.blocks if block not in static]
+        own = [block for block in blocks if any(cidr.contains(block) for cidr in ranges)]
         return demand(own, self._addresses.occupied(), families_of(networks))
 
     def _register(self, grant: Grant, families: Collection[Family]) -> bool:

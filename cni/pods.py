@@ -72,7 +72,7 @@ class Pods:
         with self._turns.of(attachment), ExitStack() as undo:
             endpoint = self._addresses.assign(
                 *(attachment, request.network, request.mac or "", request.wanted),
-                request.namespace,
+                *(request.namespace, request.pod),
             )
             undo.callback(self._addresses.release, attachment)
             self._datapath.attach(self._wiring(endpoint), request.netns)

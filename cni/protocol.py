@@ -62,10 +62,10 @@ class Attachment:
 class Request:
     """A valid request.
 
-    ``attachment`` is there for ADD, DEL and CHECK; ``namespace`` is the pod's Kubernetes namespace,
-    empty where the runtime says none; ``netns`` is the path of the pod's network
-    namespace, empty where a DEL comes after it is gone; ``wanted`` and ``mac`` are what the runtime
-    wants the pod to have; ``valid`` are the attachments that GC must keep.
+    ``attachment`` is there for ADD, DEL and CHECK; ``netns`` is the path of the pod's network
+    namespace, empty where a DEL comes after it is gone; ``namespace`` and ``pod`` are the names that
+    Kubernetes has for it, empty where the runtime says none; ``wanted`` and ``mac`` are what the
+    runtime wants the pod to have; ``valid`` are the attachments that GC must keep.
     """
 
     command: Command
@@ -74,6 +74,7 @@ class Request:
     attachment: Attachment | None = None
     netns: str = ""
     namespace: str = ""
+    pod: str = ""
     wanted: tuple[tuple[Family, int], ...] = ()
     mac: str | None = None
     dns: Dns = NO_DNS
@@ -98,9 +99,11 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     wanted, mac = _runtime_config(config)
     valid = _valid_attachments(config) if command is Command.GC else frozenset()
     dns = parse_dns(config, "dns")
-    namespace = _arguments(environment).get("K8S_POD_NAMESPACE", "")
+    said = _arguments(environment)
+    namespace, pod = (said.get(f"K8S_POD_{key}", "") for key in ("NAMESPACE", "NAME"))
     return Request(
-        *(command, version, name, attachment, netns, namespace, wanted, mac, dns, previous, valid)
+        *(command, version, name, attachment, netns, namespace, pod, wanted, mac, dns),
+        *(previous, valid),
     )
 
 

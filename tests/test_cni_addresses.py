@@ -27,7 +27,9 @@ from cni.endpoints import Endpoint
 from cni.errors import CniError
 from cni.protocol import Attachment
 from ipam.errors import BadInputError, ExhaustedError, UnavailableError
+from ipam.model import Network
 from ipam.prefix import Family, Prefix
+from ipam.topology import StaticAddress
 from tests.counts import examples
 
 REST = 10.0
@@ -179,6 +181,35 @@ def test_every_address_of_a_block_is_given_out(tmp_path: Path) -> None:
         assert given == set(range(block.value, block.last + 1))
         with pytest.raises(ExhaustedError, match="another block"):
             file.assign(pod(64), "pods")
+
+
+def test_a_static_address_goes_to_its_pod_alone(tmp_path: Path) -> None:
+    single = Prefix.parse("10.64.9.9/32")
+    network = Network(
+        *("pods", (Prefix.parse("10.64.0.0/16"),), {Family.IPV4: 30}, {Family.IPV4: 24}),
+        static=(StaticAddress("shop/db-0", single),),
+    )
+    with AddressFile(tmp_path / "pods", "i-1") as file:
+        file.set_networks([network])
+        file.set_blocks([BLOCKS[0], single])
+        given = [file.assign(pod(i), "pods").addresses[0][1] for i in range(4)]
+        assert single.value not in given
+        with pytest.raises(ExhaustedError):
+            file.assign(pod(4), "pods")
+        its = file.assign(pod(5), "pods", namespace="shop", pod="db-0")
+        assert its.addresses == ((Family.IPV4, single.value),)
+        with pytest.raises(CniError, match="not free on this node"):
+            file.assign(pod(6), "pods", namespace="shop", pod="db-0")
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    with AddressFile(tmp_path / "pods", "i-1") as file:
+        file.set_blocks(BLOCKS)
+        endpoint = file.assign(pod(1), "pods")
+        file._database.executescript("DROP TABLE networks; PRAGMA user_version = 1;")
+    with AddressFile(tmp_path / "pods", "i-1") as file:
+        assert file.endpoints() == (endpoint,)
+        file.set_networks([])
 
 
 def test_a_journal_cut_anywhere_gives_the_state_of_the_last_whole_write(tmp_path: Path) -> None:
