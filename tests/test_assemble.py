@@ -14,6 +14,7 @@ from ipam.prefix import Family, Prefix
 from tests.test_membership import NETWORK, inventory, kubernetes, state_of
 from tests.vpcs import COUNTED_IPV4, COUNTED_IPV6, QUOTA, observe, vpc_document
 from vpcrouter.assemble import (
+    ALIKE,
     SUBNET_GONE,
     Records,
     TableSettings,
@@ -45,7 +46,7 @@ def whole(
 ) -> Snapshot:
     """The snapshot, which also has to be one that can be written and read again."""
     members = compare(vpc, listed, state).members
-    made = assemble(vpc, members, state, records or {}, SETTINGS)
+    made = assemble(vpc, members, state, records or {}, SETTINGS, ALIKE)
     assert parse_snapshot(dump_snapshot(made), "test") == made
     return made
 

@@ -34,7 +34,7 @@ AT_THE_EDGE = {
     ),
     *("vpcrouter.cli", "vpcrouter.cluster", "vpcrouter.config", "vpcrouter.demo"),
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),
-    "vpcrouter.keeping",
+    *("vpcrouter.keeping", "vpcrouter.measuring"),
     "vpcrouter.lab",
     *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.service"),
     "vpcrouter.reconcile",

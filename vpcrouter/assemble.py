@@ -31,16 +31,29 @@ class TableSettings:
     own_subnet_weight: float
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What blocks weigh and what nodes, by name, can carry; 1 where nothing is said."""
+
+    weights: Mapping[Prefix, float]
+    capacities: Mapping[str, float]
+
+
+ALIKE = Measures({}, {})
+
+
 def assemble(
     observation: Observation,
     members: Mapping[str, Member],
     state: State,
     records: Records,
     settings: TableSettings,
+    measures: Measures,
 ) -> Snapshot:
     """The snapshot. Every table that a subnet of the VPC uses is in it, whoever lives there."""
     known = {subnet.id for subnet in observation.subnets}
-    nodes, blocks = _nodes(observation, members, [o for o in state.owners() if o.subnet in known])
+    owners = [owner for owner in state.owners() if owner.subnet in known]
+    nodes, blocks = _nodes(observation, members, owners, measures)
     return snapshot(
         subnets=(
             Subnet(subnet.id, subnet.zone, subnet.table, state.prefixes(subnet.id))
@@ -108,40 +121,47 @@ def _destinations(row: Row) -> tuple[Prefix, ...]:
 
 
 def _nodes(
-    observation: Observation, members: Mapping[str, Member], owners: Iterable[Owner]
+    observation: Observation,
+    members: Mapping[str, Member],
+    owners: Iterable[Owner],
+    measures: Measures,
 ) -> tuple[list[Node], list[Block]]:
     """All nodes that could forward or own blocks, and the blocks.
 
     An owner that is no member any more, or not where it was, is a node of its own that is not
     healthy: its blocks stay where they are, and nothing is sent to it.
     """
-    nodes = {name: _member_node(member) for name, member in members.items()}
+    nodes = {
+        name: _member_node(member, measures.capacities.get(name, 1.0))
+        for name, member in members.items()
+    }
     blocks: list[Block] = []
     absent: list[Owner] = []
     for owner in owners:
         member = members.get(owner.name)
         if member is not None and member.owns(owner):
-            blocks += _blocks(owner, owner.name)
+            blocks += _blocks(owner, owner.name, measures)
         else:
             absent.append(owner)
     spare = _spare_interfaces(observation, members)
     for owner in sorted(absent, key=lambda o: (o.name, o.identity)):
         name = _free_name(owner, nodes)
         nodes[name] = _absent_node(name, owner, spare.pop(owner.identity, None))
-        blocks += _blocks(owner, name)
+        blocks += _blocks(owner, name, measures)
     return list(nodes.values()), blocks
 
 
-def _blocks(owner: Owner, name: str) -> Iterator[Block]:
-    return (Block(prefix, name) for prefix in owner.owned)
+def _blocks(owner: Owner, name: str, measures: Measures) -> Iterator[Block]:
+    return (Block(prefix, name, measures.weights.get(prefix, 1.0)) for prefix in owner.owned)
 
 
-def _member_node(member: Member) -> Node:
+def _member_node(member: Member, capacity: float) -> Node:
     return Node(
         name=member.node.name,
         subnet=member.interface.subnet,
         interface=member.interface.id,
         addresses=member.node.primary_addresses,
+        capacity=capacity,
         healthy=member.healthy,
         avoid=member.node.avoid,
     )

@@ -25,11 +25,13 @@ from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
 from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
 from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorage
 from vpcrouter.inventory import read_nodes
+from vpcrouter.measuring import Measuring
 from vpcrouter.membership import Membership, compare
 from vpcrouter.model import RouteTable, Snapshot
 from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
 from vpcrouter.reclaiming import Judged, Wanted, judge
+from vpcrouter.weights import Kind
 
 REFUSED = "gets no addresses"
 
@@ -63,6 +65,7 @@ class Cluster:
         self.fabric = fabric
         self.clock = clock
         self._addresses = Addresses(store, file.cluster, file.networks)
+        self._measuring = Measuring(store, Kind(file.planning.weights), file.planning.capacity)
 
     @classmethod
     def open(cls, path: Path) -> Cluster:
@@ -141,7 +144,9 @@ class Cluster:
         if gone:
             self._addresses.end(gone)
         outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
-        return self._joined(seen, outcome)
+        view = self._joined(seen, outcome)
+        self._measuring.keep(view.state)
+        return view
 
     def judged(self) -> tuple[Judged, ...]:
         """Everybody who owns addresses, and what is known about them."""
@@ -197,12 +202,19 @@ class Cluster:
 
     def _view(self, seen: _Seen, state: State, refused: tuple[Problem, ...]) -> View:
         members = seen.membership.members
+        measures, guesses = self._measuring.measures(members, state)
         return View(
-            snapshot=assemble(seen.observation, members, state, seen.records, self._settings),
+            snapshot=assemble(
+                seen.observation, members, state, seen.records, self._settings, measures
+            ),
             state=state,
             observation=seen.observation,
             problems=tuple(sorted((*seen.membership.problems, *refused))),
-            notes=(*seen.membership.notes, *lost_subnets(seen.observation, state)),
+            notes=(
+                *seen.membership.notes,
+                *lost_subnets(seen.observation, state),
+                *guesses,
+            ),
             warnings=seen.observation.warnings,
         )
 

@@ -71,13 +71,14 @@ class LinuxSource:
 class Planning:
     """How to plan: ``slack`` is how far above the least possible load a plan may stay (0.05: 5 %).
 
-    ``weights`` and ``capacity`` equal: every block weighs 1, every node can carry 1.
+    ``weights`` says what a block weighs: 1 (equal), by its node's class, or as measured;
+    ``capacity`` what a node can carry: 1 (equal), or Gbit/s by its instance type.
     ``own_subnet_weight`` multiplies, in each table, the weight of blocks of subnets that use it.
     """
 
     slack: float
-    weights: str
-    capacity: str
+    weights: Literal["equal", "class", "measured"]
+    capacity: Literal["equal", "instance"]
     own_subnet_weight: float
 
 
@@ -246,8 +247,8 @@ class _Nodes(Strict):
 
 class _Planning(Strict):
     slack: float = Field(0.05, ge=0, le=100)
-    weights: Literal["equal"] = "equal"
-    capacity: Literal["equal"] = "equal"
+    weights: Literal["equal", "class", "measured"] = "equal"
+    capacity: Literal["equal", "instance"] = "equal"
     own_subnet_weight: float = Field(1.0, ge=0, le=1_000_000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def _node(item: JsonObject) -> KubernetesNode:
         or metadata.optional_text("deletionTimestamp") is not None,
         ready=ready == ["True"],
         labels=labels,
+        pods=_pods(status),
     )
 
 
@@ -80,6 +82,16 @@ def _labels(metadata: JsonObject) -> dict[str, str]:
     if labels is None:
         return {}
     return {name: labels.optional_text(name) or "" for name in labels.fields}
+
+
+def _pods(status: JsonObject) -> int | None:
+    """How many pods a node takes: what is allocatable, else its capacity. None: it says none."""
+    for name in ("allocatable", "capacity"):
+        resources = status.fields.get(name)
+        text = resources.get("pods") if isinstance(resources, dict) else None
+        if isinstance(text, str) and re.fullmatch(r"[1-9][0-9]{0,5}", text, re.ASCII):
+            return int(text)
+    return None
 
 
 def _part(item: JsonObject, key: str) -> JsonObject:

@@ -14,6 +14,8 @@ SAME_ADDRESS = "shares its address with another node: remove the one that is gon
 NO_INTERFACE = "has no network interface in the VPC: describe the VPC again once it has one"
 SAME_INTERFACE = "shares its network interface with another node: remove the one that is gone"
 
+_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+
 
 @dataclass(frozen=True, slots=True)
 class KubernetesNode:
@@ -21,7 +23,7 @@ class KubernetesNode:
 
     ``instance`` is the cloud's id of its machine (None: the provider id names none), ``addresses``
     are its internal ones with the first of each family first. ``leaving``: it is being drained or
-    removed.
+    removed. ``pods``: how many it takes, where it says so.
     """
 
     name: str
@@ -33,11 +35,17 @@ class KubernetesNode:
     leaving: bool
     ready: bool
     labels: Mapping[str, str] = field(default_factory=dict)
+    pods: int | None = None
 
     @property
     def identity(self) -> str:
         """What tells it from another node that had its name before."""
         return self.instance or self.uid or self.name
+
+    @property
+    def instance_type(self) -> str | None:
+        """What kind of machine it is, as the cloud names it."""
+        return self.labels.get(_INSTANCE_TYPE)
 
     @property
     def avoid(self) -> bool:
