@@ -17,7 +17,7 @@ from ipam.pools import Option, Pool
 from ipam.prefix import Family, Prefix
 from ipam.shares import Room, shared_out, spare_in, take_further, without
 from ipam.space import Space
-from ipam.topology import Path, is_subnet_segment
+from ipam.topology import Path, is_subnet_segment, subnet_segment
 
 _RoomKey = tuple[str, Family, Path, str]
 """A room: the pool's name and family, the place, and the subnet whose own it is (none: empty)."""
@@ -52,13 +52,16 @@ class Places:
 
     def parts(self, option: Option) -> list[tuple[Space, Prefix]]:
         """The parts of its subnet's spaces where a node's blocks should come from."""
-        region, spaces = self.region(option), self._usable_spaces(option)
-        if region is None:
-            return [(space, space.prefix) for space in spaces]
+        region = self.region(option)
+        return self._parts(option, option.pool.ranges if region is None else region)
+
+    def _parts(self, option: Option, inside: Iterable[Prefix]) -> list[tuple[Space, Prefix]]:
+        """What the spaces of a node's subnet have in common with some prefixes."""
+        spaces = self._usable_spaces(option)
         prefixes = [space.prefix for space in spaces]
         return [
             (next(_around(spaces, prefixes, part)), part)
-            for prefix in region
+            for prefix in inside
             for part in _common(prefixes, prefix)
         ]
 
@@ -195,13 +198,22 @@ class Places:
         if room.largest is None:
             return False
         if position < len(option.location.above) and group is None:
-            for prefix in list(room):  # the subnet was here first: all that it has goes with it
-                room.take(prefix)
-                self._give_place(pool, path, prefix, option.location.subnet)
+            self._take_along(option, position, room)
             return True
         prefix = self._carve(pool, path, room, self._prefixes(pool, path))
         self._give_place(pool, path, prefix, option.location.subnet)
         return True
+
+    def _take_along(self, option: Option, position: int, room: Room) -> None:
+        """All that a subnet has goes with it into a place around it that came later."""
+        pool, places = option.pool, option.places
+        for prefix in list(room):
+            room.take(prefix)
+        outer = self._prefixes(pool, places[position - 1]) if position else pool.ranges
+        given = self._given(pool, places[position][:-1])
+        for space, part in self._parts(option, outer):
+            for prefix in without(part, given, {space.family: space.node_length}):
+                self._give_place(pool, places[position], prefix, option.location.subnet)
 
     def _ensure(self, pool: Pool, path: Path) -> bool:
         """Whether the room of a place around subnets has something, once it has got more."""
@@ -258,8 +270,7 @@ class Places:
             around = [p for p in self._prefixes(pool, path) if any(r.contains(p) for r in ranges)]
             around = around if path else ranges
             taken = [p for prefix in around for p in _overlapping(self._subnets(pool), prefix)]
-            for inner in self._inner.get((pool.name, path), ()):
-                taken += self._prefixes(pool, inner)
+            taken += self._given(pool, path)
             room = Room(self._draft.networks, spare_in(self._draft.networks, around, taken))
             self._rooms[key] = room
             self._set_aside(pool, path, room, "")
@@ -272,10 +283,13 @@ class Places:
         key = pool.name, pool.family, around, subnet
         if key not in self._rooms:
             outer = self._prefixes(pool, places[position - 1]) if position else pool.ranges
-            given: list[Prefix] = []
-            for inner in self._inner.get((pool.name, around), ()):
-                given += self._prefixes(pool, inner)
-            parts = self._empty_parts(option, outer, sorted(given))
+            given = self._given(pool, around)
+            parts = [
+                empty
+                for space, part in self._parts(option, outer)
+                for inner in without(part, given, {space.family: space.node_length})
+                for empty in _empty(space, inner)
+            ]
             room = Room(self._draft.networks, parts)
             self._rooms[key] = room
             self._set_aside(pool, around, room, subnet)
@@ -301,19 +315,6 @@ class Places:
             if room.largest is not None and room.largest.length <= length:
                 self._give_place(pool, inner, room.carve(length), subnet)
 
-    def _empty_parts(
-        self, option: Option, outer: Iterable[Prefix], given: Sequence[Prefix]
-    ) -> Iterator[Prefix]:
-        """The widest prefixes of a subnet, inside others and outside given ones, that are empty."""
-        spaces = self._usable_spaces(option)
-        prefixes = [space.prefix for space in spaces]
-        for prefix in outer:
-            for common in _common(prefixes, prefix):
-                space = next(_around(spaces, prefixes, common))
-                longest = {space.family: space.node_length}
-                for part in without(common, given, longest):
-                    yield from _empty(space, part)
-
     def _usable_spaces(self, option: Option) -> list[Space]:
         ranges = option.pool.ranges
         spaces = self._draft.spaces_of(option.location.subnet, option.pool.family)
@@ -324,7 +325,8 @@ class Places:
     def _give_subnet(self, pool: Pool, around: Path, subnet: str, prefix: Prefix) -> None:
         insort(self._subnets(pool), prefix)
         self._draft.add_prefix(subnet, prefix)
-        inner = self._rooms.get((pool.name, pool.family, (*around, f"subnet:{subnet}"), subnet))
+        inside = (*around, subnet_segment(subnet))
+        inner = self._rooms.get((pool.name, pool.family, inside, subnet))
         if inner is not None:
             inner.add(prefix)
 
@@ -332,19 +334,23 @@ class Places:
         """Note a further prefix of a place, out of a subnet's own room or out of nobody's."""
         self._note_place(pool, path)
         self._draft.add_to_place(pool.key(path), prefix)
-        if subnet:
-            inner = self._rooms.get((pool.name, pool.family, (*path, f"subnet:{subnet}"), subnet))
-            if inner is not None:
-                inner.add(prefix)
-        room = self._rooms.get((pool.name, pool.family, path, subnet))
-        if room is None:
-            return
-        if subnet:
-            room.add(prefix)
-        else:
-            taken = _overlapping(self._subnets(pool), prefix)
-            for part in spare_in(self._draft.networks, [prefix], taken):
+        keys = [path, (*path, subnet_segment(subnet))] if subnet else [path]
+        rooms = [self._rooms.get((pool.name, pool.family, key, subnet)) for key in keys]
+        for room in rooms:
+            if room is None:
+                continue
+            if subnet:
+                parts = _empty(self._draft.space(subnet, prefix), prefix)
+            else:
+                taken = _overlapping(self._subnets(pool), prefix)
+                parts = spare_in(self._draft.networks, [prefix], taken)
+            for part in parts:
                 room.add(part)
+
+    def _given(self, pool: Pool, path: Path) -> list[Prefix]:
+        """What the places directly inside one have, in order."""
+        inner = self._inner.get((pool.name, path), ())
+        return sorted(prefix for path in inner for prefix in self._prefixes(pool, path))
 
     def _note_place(self, pool: Pool, path: Path) -> None:
         if pool.key(path) not in self._draft.places:

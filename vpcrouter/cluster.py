@@ -16,6 +16,7 @@ from ipam.service import Addresses
 from ipam.store.memory import MemoryStore
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
+from ipam.topology_change import Consequence, consequences
 from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tables
 from vpcrouter.config import AwsSource, ClusterFile, LinuxSource, SimulatedSource, load_cluster
 from vpcrouter.fabric.clock import SimulatedClock, SystemClock
@@ -26,7 +27,7 @@ from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
 from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorage
 from vpcrouter.inventory import read_nodes
 from vpcrouter.measuring import Measuring
-from vpcrouter.membership import Membership, compare
+from vpcrouter.membership import Membership, claims_of, compare
 from vpcrouter.model import RouteTable, Snapshot
 from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
@@ -161,6 +162,22 @@ class Cluster:
             self._addresses.take_back(owner, blocks)
         if wanted.nodes:
             self._addresses.end([judged.identity for judged in wanted.nodes])
+
+    def consequences(self, path: Path) -> tuple[Consequence, ...]:
+        """What would follow if the networks of another cluster file came into force.
+
+        Raises BadInputError where that is none, or is another cluster's.
+        """
+        file = load_cluster(path)
+        if file.cluster != self.file.cluster:
+            raise BadInputError(
+                f"{path}: is of cluster {file.cluster}, and {self.file.path} of "
+                f"{self.file.cluster}: name two files of one cluster"
+            )
+        seen = self._look()
+        _check_networks(path, file.networks, seen.observation)
+        claims = claims_of(seen.membership.members, file.networks)
+        return consequences(seen.state, file.networks, claims)
 
     def route_tables(self) -> tuple[RouteTable, ...]:
         """The tables now, with what is ours in them."""

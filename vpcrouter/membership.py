@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ipam.model import Claim, State
+from ipam.model import Claim, Network, State
 from ipam.model import Node as Owner
 from ipam.topology import Labels
 from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
@@ -79,14 +79,19 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
         for node in candidates
         if node.name in matched.interfaces
     }
-    asked = {label for network in state.networks for label in network.topology.labels}
-    claims = tuple(
-        Claim(name, member.interface.subnet, member.node.identity, _labels(member.node, asked))
-        for name, member in members.items()
-    )
+    claims = claims_of(members, state.networks)
     gone, notes = _absent(observation, inventory, state)
     problems = tuple(sorted((*inventory.problems, *matched.problems)))
     return Membership(members, claims, gone, problems, notes)
+
+
+def claims_of(members: Mapping[str, Member], networks: Iterable[Network]) -> tuple[Claim, ...]:
+    """What the members would ask of these networks, with the labels that their levels ask for."""
+    asked = {label for network in networks for label in network.topology.labels}
+    return tuple(
+        Claim(name, member.interface.subnet, member.node.identity, _labels(member.node, asked))
+        for name, member in members.items()
+    )
 
 
 def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:

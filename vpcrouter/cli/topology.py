@@ -25,9 +25,11 @@ _EXAMPLES = """
 vpcrouter topology -f cluster.yaml
 vpcrouter topology --subnet subnet-0a --depth 3 -o wide
 vpcrouter topology --html addresses.html
+vpcrouter topology check new.yaml -f cluster.yaml
 vpcrouter topology import romana.json > cluster.yaml
 """
 _COMMANDS = {
+    "check": ("topology_check", "Show what would follow from another cluster file's networks."),
     "import": ("topology_import", "Print the cluster file for a topology of Romana."),
 }
 _HEADINGS = (
