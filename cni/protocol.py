@@ -63,8 +63,8 @@ class Request:
     """A valid request.
 
     ``attachment`` is there for ADD, DEL and CHECK; ``netns`` is the path of the pod's network
-    namespace, empty where a DEL comes after it is gone; ``namespace`` and ``pod`` are the names that
-    Kubernetes has for it, empty where the runtime says none; ``wanted`` and ``mac`` are what the
+    namespace, empty where a DEL comes after it is gone; ``namespace`` and ``pod`` are the names of
+    the pod in Kubernetes, empty where the runtime says none; ``wanted`` and ``mac`` are what the
     runtime wants the pod to have; ``valid`` are the attachments that GC must keep.
     """
 
