@@ -13,13 +13,16 @@ READY := .venv/.ready
 PACKAGES := ipam vpcrouter cni
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test prove bench lint format lock clean
+.PHONY: help demo lab test prove bench lint format lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 demo: $(READY)  ## set up everything and run the demonstration
 	$(BIN)/vpcrouter demo
+
+lab: $(READY)  ## run a whole cluster in namespaces, fail a forwarder and repair it (needs root)
+	$(BIN)/vpcrouter lab tour
 
 test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
 	$(SEEDED) $(BIN)/pytest -n $(JOBS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ipam.errors import BadInputError, UnavailableError
+from tests.cni_nodes import need_nft
 from tests.counts import examples
 from tests.labs import NAME, apply, left_over, own_network
 from tests.namespaces import namespaces
@@ -172,3 +174,28 @@ def test_a_process_that_took_an_id_over_is_not_ended(folder: Path) -> None:
     processes.stop(os.getpid(), "token")  # this process goes on
     with pytest.raises(UnavailableError, match="no-such-program"):
         processes.start(["no-such-program"], "token", folder / "log", pid_file)
+
+
+@root
+def test_the_tour_shows_a_forwarder_fail_and_replaced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    need_nft()
+    size = "--zones 2 --nodes 3 --pods 1 --quota 6"
+    try:
+        code = run(["lab", "tour", *size.split(), "--name", NAME])
+    finally:
+        remove(NAME)
+    shown = capsys.readouterr()
+    assert code == ExitCode.DONE, shown.err
+    text = shown.out
+    assert "6 pods on 6 nodes in 2 zones" in text
+    assert text.count("30 pings") == 2
+    forwarder = re.search(r"(\w+) loses its power", text)
+    assert forwarder is not None
+    assert re.search(rf"A packet from .* -> {forwarder[1]} \(.*\) -> ", text)
+    assert re.search(rf"~ .* {forwarder[1]} -> .* is not healthy", text)
+    assert re.search(r"(\d+) pairs of node and pod did not .* before; \1 do now", text)
+    assert len(re.findall(r"pairs that did lost 0 pings", text)) == 2
+    assert text.endswith("The lab is removed.\n")
+    assert not (record.FOLDER / NAME).exists()
