@@ -32,6 +32,7 @@ from vpcrouter.model import RouteTable, Snapshot
 from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
 from vpcrouter.reclaiming import Judged, Wanted, judge
+from vpcrouter.soft_limit import Budgets, softened, within, without_load
 from vpcrouter.weights import Kind
 
 REFUSED = "gets no addresses"
@@ -212,7 +213,20 @@ class Cluster:
     def _budget(self, seen: _Seen) -> Mapping[Family, int]:
         """What every table can take, by family: placement divides the networks by it."""
         tables = route_tables(seen.observation, seen.records, self._settings)
-        return {f: min((table.budget[f] for table in tables), default=0) for f in Family}
+        return without_load(tables, self._soft(seen, tables))
+
+    def _soft(self, seen: _Seen, tables: Sequence[RouteTable]) -> Budgets:
+        """What tables are to keep to while the load allows it."""
+        limit = self.file.fabric.soft_limit
+        return {} if limit is None else softened(tables, seen.observation.quota, limit)
+
+    def _within_soft_limit(self, seen: _Seen, snapshot: Snapshot) -> Snapshot:
+        soft = self._soft(seen, snapshot.route_tables)
+        if not soft or not snapshot.nodes:
+            return snapshot
+        from vpcrouter.planner import plan  # takes long to import
+
+        return within(snapshot, soft, self.file.planning.max_load, plan)
 
     def _joined(self, seen: _Seen, outcome: Outcome) -> View:
         return self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
@@ -220,10 +234,11 @@ class Cluster:
     def _view(self, seen: _Seen, state: State, refused: tuple[Problem, ...]) -> View:
         members = seen.membership.members
         measures, guesses = self._measuring.measures(members, state)
+        snapshot = assemble(
+            seen.observation, members, state, seen.records, self._settings, measures
+        )
         return View(
-            snapshot=assemble(
-                seen.observation, members, state, seen.records, self._settings, measures
-            ),
+            snapshot=self._within_soft_limit(seen, snapshot),
             state=state,
             observation=seen.observation,
             problems=tuple(sorted((*seen.membership.problems, *refused))),

@@ -36,12 +36,14 @@ class FabricSettings:
     """What stands behind the fabric's port: ``source`` says what kind, and where to find it.
 
     ``quota`` (entries per table and family) is what the operator says about it; ``reserve``
-    entries of each table and family are left free.
+    entries of each table and family are left free. A table keeps to ``soft_limit`` entries while
+    the load allows it (None: there is no such limit).
     """
 
     source: SimulatedSource | AwsSource | LinuxSource
     quota: int | None
     reserve: int
+    soft_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,14 @@ class Planning:
     ``weights`` says what a block weighs: 1 (equal), by its node's class, or as measured;
     ``capacity`` what a node can carry: 1 (equal), or Gbit/s by its instance type.
     ``own_subnet_weight`` multiplies, in each table, the weight of blocks of subnets that use it.
+    ``max_load`` is the largest load to accept for the sake of the soft limit; None: any.
     """
 
     slack: float
     weights: Literal["equal", "class", "measured"]
     capacity: Literal["equal", "instance"]
     own_subnet_weight: float
+    max_load: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ def load_cluster(path: Path) -> ClusterFile:
             source=_source(document, model, folder),
             quota=model.fabric.quota,
             reserve=model.fabric.reserve,
+            soft_limit=model.fabric.soft_limit,
         ),
         nodes=folder / Path(model.nodes.kubernetes).expanduser(),
         planning=Planning(
@@ -122,6 +127,7 @@ def load_cluster(path: Path) -> ClusterFile:
             weights=model.planning.weights,
             capacity=model.planning.capacity,
             own_subnet_weight=model.planning.own_subnet_weight,
+            max_load=model.planning.max_load,
         ),
         store=_default_store(model.cluster)
         if model.store is None
@@ -214,6 +220,7 @@ class _SimulatedFabric(Strict):
     describe: _PathText
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
+    soft_limit: int | None = Field(None, ge=0, le=1_000_000)
 
 
 class _AwsFabric(Strict):
@@ -223,6 +230,7 @@ class _AwsFabric(Strict):
     endpoint: str | None = Field(None, pattern=_URL)
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
+    soft_limit: int | None = Field(None, ge=0, le=1_000_000)
 
 
 class _LinuxSubnet(Strict):
@@ -239,6 +247,7 @@ class _LinuxFabric(Strict):
     local: list[str] = Field(default_factory=list)
     quota: int = Field(ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
+    soft_limit: int | None = Field(None, ge=0, le=1_000_000)
 
 
 class _Nodes(Strict):
@@ -250,6 +259,7 @@ class _Planning(Strict):
     weights: Literal["equal", "class", "measured"] = "equal"
     capacity: Literal["equal", "instance"] = "equal"
     own_subnet_weight: float = Field(1.0, ge=0, le=1_000_000)
+    max_load: float | None = Field(None, ge=0, le=1e15)
 
 
 class _Cluster(Strict):
