@@ -263,20 +263,22 @@ def test_what_an_old_read_does_not_show_is_kept_where_it_may_be_needed(nodes: in
     assert ("t1", TREE) in vpc.records()
 
 
-def test_changes_are_remembered_until_a_read_shows_them() -> None:
+def test_changes_are_remembered_for_as_long_as_a_read_may_be_older() -> None:
     clock = SimulatedClock()
     memory = Memory(clock)
     table = cluster(COVER, leaf(1)).route_tables[0]
-    memory.note("t1", LEAVES[1], None)
-    memory.note("t1", LEAVES[2], "eni-2")
-    memory.note("t1", LEAVES[3], "eni-3")
-    memory.note("t2", LEAVES[4], "eni-4")
+    memory.note("t1", LEAVES[1], "eni-1", None)
+    memory.note("t1", LEAVES[2], None, "eni-2")
+    memory.note("t1", LEAVES[3], None, "eni-3")
+    memory.note("t2", LEAVES[4], None, "eni-4")
     theirs = replace(table, foreign=(LEAVES[3],))
     assert memory.correct([theirs])[0].entries == (COVER, leaf(2))
     shown = replace(table, entries=(COVER, leaf(2)))
     assert memory.correct([shown])[0].entries == (COVER, leaf(2))
-    assert memory.correct([table])[0].entries == (COVER, leaf(1))
-    memory.note("t1", LEAVES[2], "eni-2")
+    assert memory.correct([table])[0].entries == (COVER, leaf(2)), "an older read, after all"
+    somebody = replace(table, entries=(COVER, Entry(LEAVES[2], "eni-9")))
+    assert memory.correct([somebody])[0].entries == somebody.entries
+    assert memory.correct([table])[0].entries == (COVER,)
     clock.sleep(SECONDS + 1)
     assert memory.correct([table])[0].entries == (COVER, leaf(1))
 

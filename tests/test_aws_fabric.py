@@ -18,6 +18,7 @@ from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import (
     FabricUnavailableError,
+    InstanceState,
     OutdatedError,
     RefusedError,
     ThrottledError,
@@ -86,9 +87,22 @@ def test_looking_again_asks_only_for_what_can_have_changed(aws: Served) -> None:
     aws.clock.sleep(61)
     aws.disturbed.calls.clear()
     fabric.read()
-    assert sorted(aws.disturbed.calls) == [
-        *("DescribeInstances", "DescribeNetworkInterfaces", "DescribeRouteTables"),
-    ]
+    assert sorted(aws.disturbed.calls) == ["DescribeInstances", "DescribeRouteTables"]
+
+
+def test_the_interface_of_a_new_instance_is_asked_for_by_its_id(aws: Served) -> None:
+    fabric = aws.fabric()
+    fabric.expect(["i-a0"])  # nothing was read yet: all of it will be
+    fabric.read()
+    new = replace(fabric.read().interfaces[0], id="eni-new", instance="i-new")
+    aws.account.vpc.put_interface(new)
+    aws.account.vpc.put_instance("i-new", InstanceState.RUNNING)
+    aws.disturbed.calls.clear()
+    for _ in range(5):
+        fabric.expect(["i-a0", "i-new", "i-nowhere"])
+        seen = fabric.read()
+    assert "eni-new" in {interface.id for interface in seen.interfaces}
+    assert aws.disturbed.count("DescribeNetworkInterfaces") <= 2  # for i-nowhere and i-new
 
 
 @pytest.mark.parametrize("action", DESCRIBES)

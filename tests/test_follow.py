@@ -88,7 +88,7 @@ def test_a_failure_cuts_through_a_long_pass(tmp_path: Path) -> None:
 
 def test_what_others_change_is_put_right_within_a_minute(site: Site) -> None:
     loop = site.loop()
-    site.run(loop, 30)
+    site.run(loop, 130)  # until no read can be from before
     before = site.tables()
     destination, interface = next(iter(before["rtb-a"].items()))
     site.vpc.delete_route("rtb-a", destination)
@@ -162,8 +162,9 @@ def test_it_ends_between_two_steps_and_the_next_one_goes_on(tmp_path: Path) -> N
 def stopped_after(site: Site, number: int) -> int:
     """Stop it once more than so many steps are made; how many there were."""
     made: list[Made] = []
-    for event in site.loop().run(lambda: len(made) > number):
-        made += [event] if isinstance(event, Made) else []
+    loop = site.loop().run(lambda: len(made) > number)
+    for event in loop:
+        made.extend(one for one in [event] if isinstance(one, Made))
     return len(made)
 
 

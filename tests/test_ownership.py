@@ -29,6 +29,7 @@ _INTERFACES = st.none() | st.sampled_from(["eni-1", "eni-2"])
         _INTERFACES,
         _INTERFACES,
         st.sampled_from(Stage),
+        st.lists(st.sampled_from(["eni-3", "eni-4"]), unique=True).map(tuple),
     )
 )
 def test_a_record_is_read_as_it_was_written(record: RouteRecord) -> None:

@@ -21,11 +21,12 @@ from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tabl
 from vpcrouter.config import AwsSource, ClusterFile, LinuxSource, SimulatedSource, load_cluster
 from vpcrouter.fabric.clock import SimulatedClock, SystemClock
 from vpcrouter.fabric.describe import read_describe
-from vpcrouter.fabric.port import Clock, Fabric, NetworkInterface, Observation
+from vpcrouter.fabric.port import Clock, Expecting, Fabric, NetworkInterface, Observation
 from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
 from vpcrouter.fabric.simulated_vpc import Behaviour, SimulatedVpc
 from vpcrouter.fabric.tables_file import FileStorage, MemoryStorage, TableStorage
 from vpcrouter.inventory import read_nodes
+from vpcrouter.matching import Inventory
 from vpcrouter.measuring import Measuring
 from vpcrouter.membership import Membership, claims_of, compare
 from vpcrouter.model import RouteTable, Snapshot
@@ -153,7 +154,7 @@ class Cluster:
     def judged(self) -> tuple[Judged, ...]:
         """Everybody who owns addresses, and what is known about them."""
         inventory = read_nodes(self.file.nodes)
-        observation = self.fabric.read()
+        observation = self._observe(inventory)
         leases = {owner_of(item.key) for item in self.store.range(ALIVE).items}
         return judge(observation, inventory, self._addresses.load(), leases)
 
@@ -203,12 +204,18 @@ class Cluster:
 
     def _look(self) -> _Seen:
         inventory = read_nodes(self.file.nodes)
-        observation = self.fabric.read()
+        observation = self._observe(inventory)
         # After the tables: what another process creates meanwhile is then known as ours.
         records = self.records()
         state = self._addresses.load()
         membership = compare(observation, inventory, state)
         return _Seen(observation, state, records, membership)
+
+    def _observe(self, inventory: Inventory) -> Observation:
+        """The VPC, with every instance that the node list has if it is there."""
+        if isinstance(self.fabric, Expecting):
+            self.fabric.expect({n.instance for n in inventory.nodes if n.instance is not None})
+        return self.fabric.read()
 
     def _budget(self, seen: _Seen) -> Mapping[Family, int]:
         """What every table can take, by family: placement divides the networks by it."""

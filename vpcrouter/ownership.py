@@ -35,7 +35,8 @@ class RouteRecord:
     """What the store says about one destination of one table.
 
     ``interface`` is the next hop that it has or is about to get (None: it is about to be
-    deleted), ``previous`` the one that an intent replaces or deletes (None: it creates).
+    deleted), ``previous`` the one that an intent replaces or deletes (None: it creates). ``maybe``
+    are others that it has where earlier calls of unknown outcome have, or have not, happened.
     """
 
     table: str
@@ -43,6 +44,13 @@ class RouteRecord:
     interface: str | None
     previous: str | None
     stage: Stage
+    maybe: tuple[str, ...] = ()
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """Every next hop that it may have, the likeliest first."""
+        found = (self.interface, self.previous, *self.maybe)
+        return tuple(dict.fromkeys(hop for hop in found if hop is not None))
 
     def owns(self, row: Row) -> bool:
         """Whether a row of this table and destination is ours.
@@ -52,7 +60,7 @@ class RouteRecord:
         """
         if not row.to_interface or row.origin is not Origin.STATIC:
             return False
-        return self.stage is Stage.DONE or row.target in (self.interface, self.previous)
+        return self.stage is Stage.DONE or row.target in self.hops
 
 
 def route_key(table: str, destination: Prefix) -> str:
@@ -67,6 +75,7 @@ def encode_route(record: RouteRecord) -> bytes:
         "state": record.stage.value,
         "interface": record.interface,
         "previous": record.previous,
+        **({"maybe": list(record.maybe)} if record.maybe else {}),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -83,6 +92,7 @@ def decode_route(key: str, value: bytes) -> RouteRecord:
                 interface=_interface(document["interface"]),
                 previous=_interface(document["previous"]),
                 stage=Stage(document["state"]),
+                maybe=_interfaces(document.get("maybe", [])),
             )
         if isinstance(document, dict) and isinstance(document.get("version"), int):
             raise UnavailableError(
@@ -98,6 +108,12 @@ def decode_routes(items: Iterable[tuple[str, bytes]]) -> Mapping[tuple[str, Pref
     """All records by table and destination, from keys and values."""
     records = (decode_route(key, value) for key, value in items)
     return {(record.table, record.destination): record for record in records}
+
+
+def _interfaces(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(value)
+    return tuple(value)
 
 
 def _interface(value: object) -> str | None:

@@ -6,10 +6,10 @@ port shows through it. Errors are classed by what the caller does about them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ipam.errors import UnavailableError, VpcrouterError
 from ipam.prefix import Family, Prefix
@@ -173,6 +173,18 @@ class Fabric(Protocol):
         """Let the cloud drop what is sent by or to others than this interface, or not.
 
         Returns only once it is known to have happened. Raises a FabricError.
+        """
+        ...
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """A fabric that does not look at everything each time it is read."""
+
+    def expect(self, instances: Collection[str]) -> None:
+        """Let the next read know of these instances, if they are there.
+
+        Raises UnavailableError.
         """
         ...
 

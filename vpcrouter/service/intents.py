@@ -9,7 +9,7 @@ says is ours is somebody else's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ipam.errors import ConflictError
 from ipam.prefix import Prefix
@@ -54,13 +54,17 @@ class Intents:
         """The record of one destination."""
         return self._records.get((table, destination))
 
-    def intend(self, table: str, step: Step) -> None:
-        """Say that the call for this step may be sent from now on."""
-        self.put(
-            RouteRecord(
-                table, step.destination, step.interface, step.previous_interface, Stage.INTENT
-            )
-        )
+    def intend(self, table: str, step: Step, earlier: Iterable[str]) -> None:
+        """Say that the call for this step may be sent from now on.
+
+        Where an earlier call's outcome is still open, or the step was planned from an old read, it
+        may lead elsewhere than the step says; and old reads may show where it led ``earlier``.
+        """
+        before = self.get(table, step.destination)
+        hops = dict.fromkeys((*(() if before is None else before.hops), *earlier))
+        known = (step.interface, step.previous_interface)
+        maybe = tuple(hop for hop in hops if hop not in known)
+        self.put(RouteRecord(table, step.destination, *known, Stage.INTENT, maybe))
 
     def done(self, table: str, step: Step) -> None:
         """Say that a step has had its effect; a delete keeps its record (see above)."""

@@ -15,24 +15,44 @@ SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _Change:
+    """``before`` is where the entry led within the time that a read may lag (None: nowhere)."""
+
+    before: frozenset[str | None]
     interface: str | None
     at: float
 
 
 class Memory:
-    """The latest changes of each destination, until a read shows them."""
+    """The latest changes of each destination, for as long as a read may be from before them.
+
+    A read that shows a third thing is believed: somebody else has changed the entry.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changes: dict[tuple[str, Prefix], _Change] = {}
 
-    def note(self, table: str, destination: Prefix, interface: str | None) -> None:
-        """An entry leads there from now on (None: it is deleted)."""
-        self._changes[table, destination] = _Change(interface, self._clock.now())
+    def note(
+        self, table: str, destination: Prefix, before: str | None, interface: str | None
+    ) -> None:
+        """An entry that led to ``before`` leads there from now on (None: it is not there)."""
+        earlier = {before}
+        last = self._changes.get((table, destination))
+        if last is not None and not self._is_old(last):
+            earlier |= {last.interface, *last.before}
+        change = _Change(frozenset(earlier), interface, self._clock.now())
+        self._changes[table, destination] = change
 
     def forget(self, table: str, destination: Prefix) -> None:
         """Somebody else has changed this entry: believe reads."""
         self._changes.pop((table, destination), None)
+
+    def earlier(self, table: str, destination: Prefix) -> tuple[str, ...]:
+        """Where a read may show that an entry leads, other than where it does."""
+        change = self._changes.get((table, destination))
+        if change is None or self._is_old(change):
+            return ()
+        return tuple(sorted(hop for hop in change.before if hop is not None))
 
     def correct(self, tables: Sequence[RouteTable]) -> tuple[RouteTable, ...]:
         """Tables as read, with what was changed and does not show yet."""
@@ -44,12 +64,15 @@ class Memory:
         for (name, destination), change in list(self._changes.items()):
             if name != table.id:
                 continue
-            shows = entries.get(destination) == change.interface
-            old = self._clock.now() - change.at > SECONDS
-            if shows or old or destination in foreign:
+            shown = entries.get(destination)
+            is_known = shown in (*change.before, change.interface)
+            if self._is_old(change) or destination in foreign or not is_known:
                 del self._changes[name, destination]
-            elif change.interface is None:
-                del entries[destination]
-            else:
+            elif change.interface is not None:
                 entries[destination] = change.interface
+            else:
+                entries.pop(destination, None)
         return replace(table, entries=tuple(Entry(*item) for item in sorted(entries.items())))
+
+    def _is_old(self, change: _Change) -> bool:
+        return self._clock.now() - change.at > SECONDS

@@ -225,9 +225,7 @@ class _TableLane:
 
     def _remove(self, record: RouteRecord) -> Lane:
         """Delete an entry that was ours and does not show: a read may not show it yet."""
-        for interface in dict.fromkeys((record.interface, record.previous)):
-            if interface is None:
-                continue
+        for interface in record.hops:
             step = Step(Action.DELETE, record.destination, None, interface, _LEFT_OVER)
             assumed = TableState(self._state.entries(), self._table.foreign)
             assumed.apply(Step(Action.CREATE, record.destination, interface, None, _LEFT_OVER))

@@ -115,7 +115,7 @@ class Sender:
                 self._take_back(this)
             raise
         if error is None:
-            self._memory.note(table, step.destination, step.interface)
+            self._memory.note(table, step.destination, step.previous_interface, step.interface)
             self._intents.done(table, step)
         elif not isinstance(error, UnknownOutcomeError):
             if isinstance(error, OutdatedError):
@@ -146,7 +146,8 @@ class Sender:
 
     def _begin(self, this: _Sending) -> None:
         if not this.is_intended:
-            self._intents.intend(this.table, this.step)
+            earlier = self._memory.earlier(this.table, this.step.destination)
+            self._intents.intend(this.table, this.step, earlier)
             this.is_intended = True
 
     def _once(self, this: _Sending) -> None:

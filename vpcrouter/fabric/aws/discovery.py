@@ -6,7 +6,7 @@ The answers are put together in the shape of a describe file, and parsed as one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,16 @@ _AGES = {
     "Vpcs": 300.0,
     "Subnets": 300.0,
     "RouteTables": 0.0,
-    "NetworkInterfaces": 60.0,
+    "NetworkInterfaces": 120.0,
     "Reservations": 60.0,
     "Quotas": 3600.0,
 }
 """For how many seconds an answer is good: how soon what it says can change."""
+
+_SECONDS_PER_PAGE = {"NetworkInterfaces": 24.0, "Reservations": 12.0}
+"""What takes many pages is good for longer, so that looking again and again stays cheap."""
+
+_ASK_AGAIN_SECONDS = 60.0
 
 _BATCH = 100
 _UNKNOWN_WEIGHT = 100  # above every weight that AWS has published
@@ -38,6 +43,7 @@ _UNKNOWN_WEIGHT = 100  # above every weight that AWS has published
 class _Answer:
     items: list[Item]
     at: float
+    good_for: float
 
 
 class Discovery:
@@ -53,6 +59,7 @@ class Discovery:
         self._answers: dict[str, _Answer] = {}
         self._lists: dict[str, Item] = {}
         self._quota: tuple[Quota, float] | None = None
+        self._expected: dict[str, float] = {}
 
     def observe(self) -> Observation:
         """The VPC now. Raises FabricUnavailableError, also where answers contradict each other."""
@@ -92,6 +99,27 @@ class Discovery:
         """Something of this kind was changed here: what was read of it is old."""
         self._answers.pop(key, None)
 
+    def expect(self, instances: Collection[str]) -> None:
+        """There should be these instances: ask for the interfaces of those that are not known."""
+        answer = self._answers.get("NetworkInterfaces")
+        if answer is None:
+            return
+        now = self._clock.now()
+        known = {item.get("Attachment", {}).get("InstanceId") for item in answer.items}
+        asked = {name for name, at in self._expected.items() if now - at < _ASK_AGAIN_SECONDS}
+        missing = sorted(set(instances) - known - asked)
+        self._expected = {name: self._expected[name] for name in asked}
+        for batch in _batches(missing):
+            filters = [
+                {"Name": "vpc-id", "Values": [self._vpc]},
+                {"Name": "attachment.instance-id", "Values": batch},
+            ]
+            found = self._pages("describe_network_interfaces", "NetworkInterfaces", filters, 1000)
+            names = {item["NetworkInterfaceId"] for item in found}
+            others = [item for item in answer.items if item["NetworkInterfaceId"] not in names]
+            answer.items[:] = [*others, *found]
+            self._expected.update(dict.fromkeys(batch, now))
+
     def _document(self, warnings: list[str]) -> Item:
         of_vpc = [{"Name": "vpc-id", "Values": [self._vpc]}]
         subnets = self._kept("Subnets", "describe_subnets", of_vpc, 1000)
@@ -126,8 +154,12 @@ class Discovery:
     ) -> list[Item]:
         now = self._clock.now()
         answer = self._answers.get(key)
-        if answer is None or now - answer.at >= _AGES[key]:
-            answer = _Answer(self._pages(method, key, filters, size), now)
+        if answer is None or now - answer.at >= answer.good_for:
+            before = self.asker.calls
+            items = self._pages(method, key, filters, size)
+            pages = self.asker.calls - before
+            good_for = max(_AGES[key], pages * _SECONDS_PER_PAGE.get(key, 0.0))
+            answer = _Answer(items, now, good_for)
             self._answers[key] = answer
         return answer.items
 

@@ -6,7 +6,7 @@ nothing, since reads lag, and is reported as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ipam.prefix import Family
 from vpcrouter.fabric.aws.clients import (
@@ -51,6 +51,10 @@ class AwsFabric:
         for table in seen.tables:
             self._rows.look(table)
         return seen
+
+    def expect(self, instances: Collection[str]) -> None:
+        """Let the next read know of these instances, if they are there."""
+        self.discovery.expect(instances)
 
     def quota(self) -> Quota:
         """What a table takes, and how that is known."""
