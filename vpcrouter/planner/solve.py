@@ -19,6 +19,7 @@ from vpcrouter.planner.arrays import Floats, Ints, sums
 from vpcrouter.planner.assign import assign, entry_loads
 from vpcrouter.planner.bounds import Ground, prepare
 from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
+from vpcrouter.planner.exact import is_small, least_entries
 from vpcrouter.planner.improve import MOST_ITEMS, improve
 from vpcrouter.planner.layout import Layout, lay, shares, without_idle
 from vpcrouter.planner.owners import Owners, owners
@@ -144,6 +145,10 @@ def solve(problem: Problem) -> Solved:
     if best.load <= bound * (1 + _TOLERANCE):
         less = _proven_less(problem, owned, ground, best.load)
         return Solved(best, best.load, less, Kind.SEARCH, owned, ground)
+    if is_small(problem, owned):
+        entries = least_entries(problem, owned, best.load)
+        best = best if entries is None else judge(problem, without_idle(entries))
+        return Solved(best, best.load, None, Kind.SEARCH, owned, ground)
     return Solved(best, bound, None, Kind.SEARCH, owned, ground)
 
 
