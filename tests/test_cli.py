@@ -35,6 +35,7 @@ COMMANDS = [
     "nodes",
     "blocks",
     "topology",
+    "ipam",
     "explain",
     "verify",
     "simulate",

@@ -38,6 +38,7 @@ AT_THE_EDGE = {
     "vpcrouter.lab",
     *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.service"),
     "vpcrouter.reconcile",
+    "vpcrouter.sampling",
     "vpcrouter.simulate",
 }
 

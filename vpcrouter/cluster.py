@@ -33,6 +33,7 @@ from vpcrouter.model import RouteTable, Snapshot
 from vpcrouter.ownership import CHECKS, ROUTES, RouteRecord, decode_routes
 from vpcrouter.problems import Problem
 from vpcrouter.reclaiming import Judged, Wanted, judge
+from vpcrouter.sampling import take_samples
 from vpcrouter.soft_limit import Budgets, softened, within, without_load
 from vpcrouter.weights import Kind
 
@@ -149,7 +150,8 @@ class Cluster:
         outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
         view = self._joined(seen, outcome)
         self._measuring.keep(view.state)
-        return view
+        warnings = take_samples(self.store, view.state)
+        return replace(view, warnings=(*view.warnings, *warnings))
 
     def judged(self) -> tuple[Judged, ...]:
         """Everybody who owns addresses, and what is known about them."""

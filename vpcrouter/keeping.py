@@ -16,6 +16,7 @@ from ipam.errors import BadInputError
 from ipam.store.sqlite import SqliteStore
 from vpcrouter.config import ClusterFile, load_cluster
 from vpcrouter.ownership import CHECKS, ROUTES, decode_routes
+from vpcrouter.samples import SAMPLES, decode_series
 
 AGENTS = "/agents/"
 """What the nodes' agents report; they write it anew by themselves."""
@@ -89,4 +90,5 @@ _READERS: Mapping[str, Reader] = {
     ROUTES: _read_route,
     CHECKS: _read_anything,
     AGENTS: _read_anything,
+    SAMPLES: decode_series,
 }
