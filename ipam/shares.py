@@ -109,14 +109,14 @@ def spare_in(
     networks: Sequence[Network], prefixes: Iterable[Prefix], taken: Iterable[Prefix]
 ) -> Iterator[Prefix]:
     """What nobody has yet of these prefixes, each in one of the networks."""
-    taken = sorted(taken)
+    taken = merge(taken)
     for prefix in prefixes:
         network = network_of(networks, prefix)
         family = prefix.family
         wide = [
             e for e in network.exclude if e.family is family and e.length <= network.node[family]
         ]
-        for part in without(prefix, sorted([*taken, *wide]) if wide else taken, network.block):
+        for part in without(prefix, merge([*taken, *wide]) if wide else taken, network.block):
             if is_usable(networks, part):
                 yield part
 
@@ -124,36 +124,24 @@ def spare_in(
 def without(
     prefix: Prefix, taken: Sequence[Prefix], longest: Mapping[Family, int]
 ) -> Iterator[Prefix]:
-    """The maximal parts of a prefix, down to a length, that overlap none of those in order.
+    """The maximal parts of a prefix, down to a length, that overlap none of those taken.
 
-    Those may nest. Parts that are partly taken and of that length are left out.
+    Those are disjoint and in order. Parts that are partly taken and of that length are left out.
     """
     first = bisect_left(taken, Prefix(prefix.family, prefix.value, 0))
     last = bisect_left(taken, Prefix(prefix.family, prefix.last + 1, 0))
     inside = taken[first:last]
-    if any(other.length <= prefix.length for other in inside) or _is_inside(prefix, taken, first):
+    if (inside and inside[0].contains(prefix)) or (first and taken[first - 1].contains(prefix)):
         return
     pending = [(prefix, inside)]
     while pending:
         part, others = pending.pop()
         if not others:
             yield part
-        elif part.length < longest[part.family] and not any(
-            other.length <= part.length for other in others
-        ):
+        elif part.length < longest[part.family] and others[0] != part:
             zero, one = part.halves()
             middle = bisect_left(others, Prefix(part.family, one.value, 0))
             pending += [(one, others[middle:]), (zero, others[:middle])]
-
-
-def _is_inside(prefix: Prefix, taken: Sequence[Prefix], position: int) -> bool:
-    """Whether one of those before a position contains the prefix."""
-    for length in range(prefix.length):
-        outer = prefix.ancestor(length)
-        found = bisect_left(taken, outer, hi=position)
-        if found < len(taken) and taken[found] == outer:
-            return True
-    return False
 
 
 def first_shares(
