@@ -115,6 +115,9 @@ def grow(
     node = state.nodes.get(name)
     if node is None:
         return Outcome(state, (Refusal(name, f"node {name} is not known: let it join first"),))
+    if network and all(known.name != network for known in state.networks):
+        reason = f"node {name}: there is no network {network}: add it to the cluster file"
+        return Outcome(state, (Refusal(name, reason),))
     draft = Draft(state)
     tidy(draft)
     places = Places(draft)

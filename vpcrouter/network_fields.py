@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, TypeVar
 
@@ -208,6 +209,7 @@ def _check_exclude(
 
 # Levels and groups
 
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _SHORT = {
     "region": "topology.kubernetes.io/region",
     "zone": "topology.kubernetes.io/zone",
@@ -239,7 +241,7 @@ def _level(document: Document, where: Where, item: object) -> Level:
             return known
     if isinstance(item, dict) and item.keys() == {"label"}:
         label = item["label"]
-        if isinstance(label, str) and label and label.isprintable():
+        if isinstance(label, str) and re.fullmatch(_LABEL, label):
             return Level(LevelKind.LABEL, label)
     raise document.error(
         where, "a level is subnet, groups, region, zone, or {label: NAME} of a node's label"
