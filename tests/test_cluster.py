@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from ipam.claims import Claims
 from ipam.errors import BadInputError, UnavailableError
 from ipam.prefix import Family, Prefix
 from ipam.store.port import Put
 from tests.test_inventory import node
 from tests.vpcs import Document, vpc_document, write_document
-from vpcrouter.cluster import REFUSED, Cluster
+from vpcrouter.cluster import REFUSED, SHORT, Cluster
 from vpcrouter.matching import NO_ADDRESS, NO_INTERFACE, SAME_ADDRESS
 from vpcrouter.membership import NOT_LISTED
 from vpcrouter.model import Action, Entry, Step
@@ -266,3 +267,33 @@ def test_openb_is_put_together(openb: Path, tmp_path: Path) -> None:
     assert {table.limit[Family.IPV4] for table in view.snapshot.route_tables} == {46}
     assert {table.budget[Family.IPV4] for table in view.snapshot.route_tables} == {44}
     assert not (tmp_path / "state").exists()
+
+
+def test_what_agents_claim_is_granted_to_nodes_of_the_node_list(tmp_path: Path) -> None:
+    cluster = Cluster.open(write(tmp_path, NAMES))
+    cluster.joined()
+    identity = cluster.present().state.nodes["a0"].identity
+    agent = Claims(cluster.store, "a0", identity)
+    agent.register("subnet-a", {}, {Family.IPV4: 3})
+    stranger = Claims(cluster.store, "a9", "i-a9")
+    stranger.register("subnet-a", {}, {Family.IPV4: 1})
+    view = cluster.joined()
+    assert len(view.state.nodes["a0"].blocks) == 3
+    assert agent.granted().blocks == view.state.nodes["a0"].blocks
+    assert view.problems == ()
+    assert "a9" not in view.state.nodes
+    assert "not in the node list" in stranger.granted().refused
+    agent.give_back(agent.granted().blocks[1:], {Family.IPV4: 1})
+    assert len(cluster.joined().state.nodes["a0"].blocks) == 1
+    cluster.close()
+
+
+def test_a_claim_for_which_there_is_no_room_is_a_problem(tmp_path: Path) -> None:
+    cluster = Cluster.open(write(tmp_path, NAMES))
+    cluster.joined()
+    agent = Claims(cluster.store, "a0", cluster.present().state.nodes["a0"].identity)
+    agent.register("subnet-a", {}, {Family.IPV4: 5_000})
+    (problem,) = cluster.joined().problems
+    assert problem.name == "a0"
+    assert problem.reason.startswith(SHORT)
+    cluster.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ipam.claim_records import ALIVE, owner_of
+from ipam.allocator import Allocator, Granted
+from ipam.claim_records import ALIVE, NodeClaim, owner_of
 from ipam.errors import BadInputError
 from ipam.model import Network, State
 from ipam.placement import Outcome, Refusal, join
@@ -38,6 +39,8 @@ from vpcrouter.soft_limit import Budgets, softened, within, without_load
 from vpcrouter.weights import Kind
 
 REFUSED = "gets no addresses"
+SHORT = "gets fewer addresses than it wants"
+NOT_YET_LISTED = "the node is not in the node list: it is granted blocks once it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +145,21 @@ class Cluster:
         return self._joined(seen, join(state, seen.membership.claims, self._budget(seen)))
 
     def joined(self) -> View:
-        """The same as ``planned``, decided in the store: new nodes own their blocks from now on."""
+        """The same as ``planned``, decided in the store: new nodes own their blocks from now on.
+
+        What agents claim beyond that is granted too, and what they give back is free.
+        """
         seen = self._look()
         gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
         if gone:
             self._addresses.end(gone)
         outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
-        view = self._joined(seen, outcome)
+        granted = self._grant(seen)
+        refused = (*map(_refused, outcome.refused), *_short(seen, outcome, granted))
+        view = self._view(seen, granted.state, refused)
         self._measuring.keep(view.state)
         warnings = take_samples(self.store, view.state)
-        return replace(view, warnings=(*view.warnings, *warnings))
+        return replace(view, warnings=(*view.warnings, *warnings, *granted.unreadable.values()))
 
     def judged(self) -> tuple[Judged, ...]:
         """Everybody who owns addresses, and what is known about them."""
@@ -237,6 +245,15 @@ class Cluster:
 
         return within(snapshot, soft, self.file.planning.max_load, plan)
 
+    def _grant(self, seen: _Seen) -> Granted:
+        """Grant what nodes of the node list claim, as far as there is room."""
+        known = _claimants(seen)
+
+        def admission(claim: NodeClaim) -> str:
+            return "" if claim.owner in known else NOT_YET_LISTED
+
+        return Allocator(self.store, self._addresses, admission).run(self._budget(seen))
+
     def _joined(self, seen: _Seen, outcome: Outcome) -> View:
         return self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
 
@@ -307,6 +324,18 @@ def _with_checks_off(described: Observation, store: Store) -> Observation:
 def _tables(store: Path, vpc: str) -> FileStorage:
     """The simulated tables live beside the store."""
     return FileStorage(store.with_name(store.name + ".tables.json"), vpc)
+
+
+def _claimants(seen: _Seen) -> frozenset[tuple[str, str]]:
+    return frozenset((claim.node, claim.identity) for claim in seen.membership.claims)
+
+
+def _short(seen: _Seen, outcome: Outcome, granted: Granted) -> Iterator[Problem]:
+    """Nodes that have addresses, and were refused what they want beyond that."""
+    without = {refusal.node for refusal in outcome.refused}
+    for owner, reason in granted.refused.items():
+        if owner in _claimants(seen) and owner[0] not in without:
+            yield Problem(f"{SHORT}: {reason}", owner[0])
 
 
 def _refused(refusal: Refusal) -> Problem:
