@@ -130,6 +130,8 @@ def _crew_bound(problem: Problem, owned: Owners, budget: int, known: float) -> f
     trees: dict[int, list[Tree]] = {}
     for tree in problem.trees:
         trees.setdefault(tree.subnet, []).append(tree)
+    if len(trees) == 1:  # the bound of all of them is the same
+        return known
     for subnet, mine in trees.items():
         entries = budget - (len(problem.trees) - len(mine))
         strength = problem.view.crew.strength([subnet], entries)

@@ -51,8 +51,10 @@ def direct_entries(
     # n entries part the rows into at most 2 n runs
     if len(owned.runs.node) > 4 * problem.budget:
         return None
-    rows = np.concatenate([np.arange(tree.first, tree.last) for tree in trees])
-    nodes = np.unique(problem.view.owner[rows])
+    first = owned.runs.of(np.array([tree.first for tree in trees]))
+    last = owned.runs.of(np.array([tree.last - 1 for tree in trees]))
+    runs = [np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]
+    nodes = np.unique(owned.runs.node[np.concatenate(runs)])
     if (problem.view.role[nodes] == Role.NOTHING).any():
         return None
     names = {int(node): position for position, node in enumerate(nodes)}
