@@ -164,8 +164,9 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         paths = [stack.enter_context(Datapath(reaper)) for _ in range(1 + _WORKERS)]
         first, *others = (Pods(addresses, path, turns, mtu) for path in paths)
         server = Server(options.socket, [tally.counting(pods.answer) for pods in others])
-        reaper.start()
+        reaper.remove_all()
         first.remove_left_over()
+        reaper.start()
         server.make_good(first.answer)
         follower = _follower(options, connect, addresses)
         state = AgentState(addresses, follower.standing, tally)

@@ -106,7 +106,17 @@ class Follower(threading.Thread):
                 except VpcrouterError as error:
                     self.standing.failures += 1
                     self._say(str(error))
+                    self._keep(host)
                     self._stopping.wait(_AGAIN)
+
+    def _keep(self, host: Host) -> None:
+        """With the store away: what others change is still set right."""
+        if self._seen is None or time.monotonic() < self._checked + _CHECK:
+            return
+        try:
+            self._act(host, host.uplink(self._settings.uplink), self._seen)
+        except VpcrouterError as error:
+            self._say(str(error))
 
     def _follow(self, host: Host) -> None:
         store = self._connect()

@@ -201,11 +201,15 @@ class Host:
             raise
 
     def _default_interface(self) -> int:
-        for family in SOCKET_FAMILY.values():
-            for route in self._kernel.get_routes(family=family, table=_MAIN_TABLE):
-                if route["dst_len"] == 0 and route.get("oif"):
-                    return int(route.get("oif"))
-        raise BadInputError("there is no default route: name the uplink with --uplink")
+        """The link of the best default route, of IPv4 if there is one."""
+        found = [
+            (route.destination.family, route.metric, route.link)
+            for route in self._all()
+            if not route.destination.length and route.link is not None
+        ]
+        if not found:
+            raise BadInputError("there is no default route: name the uplink with --uplink")
+        return min(found)[2]
 
 
 def _gateway_routes(routes: Iterable[Route]) -> Iterator[PresentRoute]:

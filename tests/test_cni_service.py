@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from cni.follower import Follower, Identity, Settings
 from cni.hostroutes import PROTOCOL
 from cni.plugin import TYPE
 from cni.surroundings import agent_key, dump_uplinks, report_key
 from ipam.allocator import Allocator
+from ipam.errors import UnavailableError
 from ipam.model import Claim
 from ipam.prefix import Family, parse_address
 from ipam.service import Addresses
-from ipam.store.port import Put
+from ipam.store.memory import MemoryStore, MemoryWatch
+from ipam.store.port import Put, RangeResult
 from ipam.store.sqlite import SqliteStore
 from tests.cni_nodes import BUDGET, NETWORK, Node, addresses_of, admit, give_uplink, need_nft
 from tests.namespaces import Namespace, eventually, namespaces
@@ -184,6 +187,48 @@ def test_metrics_are_what_prometheus_reads(node: Node, pods: tuple[Namespace, ..
     assert "vpcrouter_pods 1\n" in text
     assert 'vpcrouter_free_addresses{family="ipv4"} 63' in text
     assert node.scrape("/else")[0] == 404
+
+
+class Away(MemoryStore):
+    """A store that can go away."""
+
+    is_away = False
+
+    def range(self, prefix: str) -> RangeResult:
+        self._check()
+        return super().range(prefix)
+
+    def watch(self, prefix: str, after_revision: int) -> MemoryWatch:
+        self._check()
+        return super().watch(prefix, after_revision)
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise UnavailableError("the store is away: bring it back")
+
+
+def test_with_the_store_away_what_others_change_is_set_right(node: Node) -> None:
+    store = Away()
+    claims = [Claim("node-1", "subnet-1", "i-node-1")]
+    assert not Addresses(store, "test", [NETWORK]).join(claims, BUDGET).refused
+    with node.space.entered():
+        follower = Follower(
+            *(lambda: store, None, lambda _: {}, Identity("node-1", "i-node-1")),
+            Settings("", None),
+        )
+        follower.start()
+    try:
+        eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
+        store.is_away = True
+        eventually(lambda: follower.standing.failures > 0)
+        rules(node, "flush", "ruleset")
+        with node.space.kernel() as kernel:
+            kernel.rule("del", family=2, priority=1171)
+        eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
+        with node.space.kernel() as kernel:
+            assert 1171 in {rule.get("priority") for rule in kernel.get_rules(family=2)}
+    finally:
+        follower.stop()
 
 
 def test_routes_alone_under_another_plugin(node: Node) -> None:
