@@ -39,6 +39,7 @@ COMMANDS = [
     "explain",
     "verify",
     "simulate",
+    "rebalance",
     "demo",
     "aws",
     "fabric",

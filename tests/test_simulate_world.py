@@ -120,3 +120,11 @@ def test_growth_that_does_not_fit_is_named_and_nothing_grows() -> None:
     world = _after(tiny, ("s0n0", Grow(2)))
     assert [problem.name for problem in world.refused] == ["s0n0 (line 2)"]
     assert replace(world, refused=()) == tiny
+
+
+def test_a_cluster_starts_with_the_weights_that_it_has() -> None:
+    world = _after(_world(2, 1), ("s0n0", Grow(1)), ("s0n0", Load(7.0)))
+    again = World.starting(world.state, world.snapshot())
+    assert again.weights == {"s0n0": 7.0}
+    assert again.snapshot() == world.snapshot()
+    assert World.starting(_world(2).state, _world(2).snapshot()).weights == {}

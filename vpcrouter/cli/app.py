@@ -23,6 +23,7 @@ _COMMANDS = {
     "verify": ("verify", "Check the present route tables against the promises."),
     "store": ("store", "Check, export, import and back up the store."),
     "simulate": ("simulate", "Replay events against a simulated cluster and measure."),
+    "rebalance": ("rebalance", "Say which nodes, once drained, would bring how much."),
     "lab": ("lab", "Run a whole cluster in network namespaces, with real packets."),
     "demo": ("demo", "Plan, apply and fail over 1,500 nodes under a quota of 50."),
     "aws": ("aws", "Look at a VPC of AWS: quotas, permissions, what is there."),

@@ -52,6 +52,7 @@ class World:
             tables=cluster.route_tables,
             budget=smallest_budget(cluster.route_tables),
             standing=tuple(_not_owned_by_name(state, cluster)),
+            weights=_uneven(state, cluster),
         )
 
     def snapshot(self) -> Snapshot:
@@ -78,6 +79,22 @@ def _not_owned_by_name(state: State, cluster: Snapshot) -> Iterator[Block]:
             name = cluster.nodes[node].name
             if prefix not in state.blocks(name):
                 yield Block(prefix, name, weight)
+
+
+def _uneven(state: State, cluster: Snapshot) -> dict[str, float]:
+    """What nodes weigh of whose blocks not every one weighs 1."""
+    found: dict[str, float] = {}
+    uneven: set[str] = set()
+    for columns in cluster.blocks.values():
+        for prefix, node, weight in zip(
+            columns.prefixes(), columns.node, columns.weight, strict=True
+        ):
+            name = cluster.nodes[node].name
+            if prefix in state.blocks(name):
+                found[name] = found.get(name, 0.0) + weight
+                if weight != 1.0:
+                    uneven.add(name)
+    return {name: found[name] for name in sorted(uneven)}
 
 
 def smallest_budget(tables: Sequence[RouteTable]) -> dict[Family, int]:
