@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,15 +39,20 @@ def session() -> boto3.Session:
 
 @dataclass
 class Disturbed:
-    """Raises what a test has put in for the next calls of an action; remembers all calls."""
+    """Raises what a test has put in for the next calls of an action; remembers all calls.
+
+    ``times`` are when each action was called first, in seconds of the machine.
+    """
 
     errors_before: dict[str, list[Exception]] = field(default_factory=dict)
     errors_after: dict[str, list[Exception]] = field(default_factory=dict)
     always: dict[str, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
 
     def before(self, action: str) -> None:
         self.calls.append(action)
+        self.times.setdefault(action, time.monotonic())
         if action in self.always:
             raise self.always[action]
         if self.errors_before.get(action):

@@ -8,6 +8,9 @@ command = LazyGroup(
     {
         "discover": ("aws_discover", "Show what is in a VPC, and write a first cluster file."),
         "quota": ("aws_quota", "Show how many entries each route table takes, and who has them."),
+        "adopt": ("aws_adopt", "Take over entries of a former controller."),
+        "release": ("aws_release", "Let go of entries, for another controller to take them over."),
+        "withdraw": ("aws_withdraw", "Delete every entry of the cluster, and put checks back."),
         "iam-policy": ("aws_iam_policy", "Print the IAM policy that vpcrouter needs."),
     },
     "aws",
