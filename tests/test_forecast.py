@@ -155,7 +155,7 @@ def test_what_is_not_known_is_not_guessed(
         assert found.latest is None
 
 
-@settings(max_examples=examples(test=60, prove=3_000))
+@settings(max_examples=examples(test=25, prove=3_000))
 @given(states(), st.floats(0, 1e6))
 def test_a_given_growth_is_shared_as_nodes_are(now: State, rate: float) -> None:
     found = trees(now, {})
@@ -174,7 +174,7 @@ def test_a_given_growth_is_shared_as_nodes_are(now: State, rate: float) -> None:
             assert one.nodes.per_day == pytest.approx(wanted)
 
 
-@settings(max_examples=examples(test=60, prove=3_000))
+@settings(max_examples=examples(test=25, prove=3_000))
 @given(states())
 def test_what_runs_out_first_comes_first_and_no_history_is_no_growth(now: State) -> None:
     found = trees(now, {})

@@ -68,7 +68,7 @@ def test_what_is_outside_has_no_box() -> None:
 # Shapes
 
 
-@settings(max_examples=examples(test=60, prove=3_000))
+@settings(max_examples=examples(test=25, prove=3_000))
 @given(states())
 def test_every_block_is_drawn_once_and_everything_beneath_it_is_the_rest(now: State) -> None:
     for picture in pictures(now, grounds(now), trees(now, {}), {}):

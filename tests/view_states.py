@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from ipam.errors import BadInputError
 from ipam.model import Claim, Network, State, state
+from ipam.networks import changed
 from ipam.placement import grow, join, leave
 from ipam.prefix import Family, Prefix
+from ipam.topology import PLAIN
 from tests.generators import small_networks
+from tests.topologies import claims, networks, topologies
+
+_KINDS = ("join", "join", "join", "grow", "leave", "return", "change")
 
 
 @st.composite
 def states(draw: st.DrawFn) -> State:
-    """Any state that a few joins, growths and departures lead to; ranges may be closed."""
-    networks = draw(small_networks())
-    now = state("test", networks)
+    """Any state that a few joins, growths, departures and changes of the topology lead to.
+
+    Networks may be divided by levels and groups, and ranges may be closed.
+    """
+    now = state("test", draw(small_networks() | networks()))
     budget = dict.fromkeys(Family, draw(st.integers(1, 8)))
     for number in range(draw(st.integers(0, 14))):
-        kind = draw(st.sampled_from(["join", "join", "join", "grow", "leave", "return"]))
+        kind, claim = draw(st.sampled_from(_KINDS)), draw(claims())
         names = sorted(now.nodes)
         if kind == "join" or not names:
-            subnet = draw(st.sampled_from(["s0", "s1", "s2"]))
-            now = join(now, [Claim(f"n{number}", subnet, "first")], budget).state
+            now = join(now, [claim], budget).state
         elif kind == "grow":
             name = draw(st.sampled_from(names))
             now = grow(now, name, draw(st.integers(1, 3)), budget).state
         elif kind == "leave":
             now = leave(now, [draw(st.sampled_from(names))])
-        else:
+        elif kind == "return":
             node = now.nodes[draw(st.sampled_from(names))]
-            now = join(now, [Claim(node.name, node.subnet, f"again{number}")], budget).state
-    closed = draw(st.booleans())
-    return replace(now, networks=tuple(map(_closed, now.networks))) if closed else now
+            back = Claim(node.name, node.subnet, f"again{number}", node.labels)
+            now = join(now, [back], budget).state
+        elif any(network.topology != PLAIN for network in now.networks):
+            divided = draw(topologies())
+            now = _under(now, (replace(network, topology=divided) for network in now.networks))
+    if draw(st.booleans()):
+        now = _under(now, (replace(one, closed=one.cidrs[:1]) for one in now.networks))
+    return now
 
 
-def _closed(network: Network) -> Network:
-    return replace(network, closed=network.cidrs[:1])
+def _under(now: State, networks: Iterable[Network]) -> State:
+    """The state under other networks; as it is where that would break something."""
+    try:
+        return changed(now, tuple(networks))
+    except BadInputError:
+        return now
 
 
 def blocks_of(prefix: Prefix, length: int) -> set[Prefix]:

@@ -1,7 +1,8 @@
 """The address space as a tree: network, places around subnets, subnet, places inside it, group.
 
 Every branch says what is given out of its prefixes and what is left. A network that has addresses
-of both families is two trees.
+of both families is two trees. A prefix group that is wider than the places inside its subnet stands
+beside those that it holds; all others lie apart from their siblings.
 """
 
 from __future__ import annotations
