@@ -8,24 +8,20 @@ Invariants, for whoever changes this:
   is lost is that its address rests.
 - An address has one owner: a uniqueness constraint of the file says so, whatever the code decides.
 - Releasing and beginning the rest of an address are the same transaction.
-- One process has the file at a time (a lock beside it), and it belongs to one node.
+- One process has the file at a time, and it belongs to one node (``disk``).
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from cni.disk import Disk
 from cni.endpoints import Addresses, Endpoint, choose, free_addresses, mac_of
 from cni.errors import CniError, Code
 from cni.protocol import Attachment
 from ipam import codec
-from ipam.errors import BadInputError, UnavailableError
 from ipam.model import Network
 from ipam.pools import networks_of_namespace
 from ipam.prefix import Family, Prefix, format_address, parse_address
@@ -33,35 +29,6 @@ from ipam.store.sqlite import boot_clock, boot_id
 
 REST = 30.0
 """How many seconds a released address is left alone."""
-
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-BEGIN;
-CREATE TABLE node (identity TEXT NOT NULL, boot TEXT NOT NULL);
-CREATE TABLE blocks (prefix TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE endpoints (
-    container TEXT NOT NULL,
-    ifname TEXT NOT NULL,
-    network TEXT NOT NULL,
-    mac TEXT NOT NULL,
-    ipv4 TEXT UNIQUE,
-    ipv6 TEXT UNIQUE,
-    PRIMARY KEY (container, ifname)
-);
-CREATE TABLE resting (
-    address TEXT PRIMARY KEY,
-    boot TEXT NOT NULL,
-    since REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE networks (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-"""
-_UPGRADES = {
-    1: """
-BEGIN;
-CREATE TABLE networks (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-""",
-}
-"""What leads from a version to the next."""
 
 
 class AddressFile:
@@ -83,7 +50,6 @@ class AddressFile:
         clock: Callable[[], float] = boot_clock,
         boot: Callable[[], str] = boot_id,
     ) -> None:
-        self._path = path
         self._rest = rest
         self._clock = clock
         self._boot = boot()
@@ -96,18 +62,9 @@ class AddressFile:
         self._used: dict[Family, set[int]] = {family: set() for family in Family}
         self._avoided: dict[Family, set[int]] = {family: set() for family in Family}
         self._turn = threading.RLock()
-        self._syncing = threading.Lock()
-        self._written = self._synced = 0  # changes
-        self._journal = -1
-        self._lock = self._take_lock()
+        self._disk = Disk(path, identity, self._boot, clock())
         try:
-            with self._explained():
-                self._database = sqlite3.connect(
-                    path, isolation_level=None, check_same_thread=False
-                )
-                self._prepare(identity)
-                self._read()
-                self._journal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            self._read()
         except BaseException:
             self.close()
             raise
@@ -120,31 +77,16 @@ class AddressFile:
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
-        if self._journal >= 0:
-            os.close(self._journal)
-        if hasattr(self, "_database"):
-            self._database.close()
-        os.close(self._lock)
+        self._disk.close()
 
     def sync(self) -> None:
-        """Return when all that was changed before is on disk; several threads share one effort."""
-        wanted = self._written
-        with self._syncing:
-            if self._synced >= wanted:
-                return
-            written = self._written
-            try:
-                os.fdatasync(self._journal)
-            except OSError as error:
-                raise UnavailableError(
-                    f"{self._path} cannot be written ({error.strerror}): check the disk"
-                ) from error
-            self._synced = written
+        """Return when all that was changed before is on disk."""
+        self._disk.sync()
 
     @property
     def changes(self) -> int:
         """How often anything has been changed since this was opened."""
-        return self._written
+        return self._disk.written
 
     @property
     def blocks(self) -> tuple[Prefix, ...]:
@@ -157,7 +99,7 @@ class AddressFile:
         if wanted == self._blocks:
             return
         with self._turn:
-            with self._transaction() as database:
+            with self._disk.transaction() as database:
                 database.execute("DELETE FROM blocks")
                 database.executemany("INSERT INTO blocks VALUES (?)", [(str(b),) for b in wanted])
             self._blocks = wanted
@@ -175,7 +117,7 @@ class AddressFile:
             return
         records = [(codec.network_key(n.name), codec.encode(n)) for n in networks]
         with self._turn:
-            with self._transaction() as database:
+            with self._disk.transaction() as database:
                 database.execute("DELETE FROM networks")
                 database.executemany("INSERT INTO networks VALUES (?, ?)", records)
             self._networks = tuple(networks)
@@ -279,7 +221,7 @@ class AddressFile:
 
     def _release(self, endpoint: Endpoint) -> None:
         now = self._clock()
-        with self._transaction() as database:
+        with self._disk.transaction() as database:
             database.execute(
                 "DELETE FROM endpoints WHERE container = ? AND ifname = ?",
                 (endpoint.attachment.container, endpoint.attachment.ifname),
@@ -364,7 +306,7 @@ class AddressFile:
             awake = [address for address, since in self._resting.items() if since <= over]
             if not awake:
                 return
-            with self._transaction() as database:
+            with self._disk.transaction() as database:
                 database.executemany(
                     "DELETE FROM resting WHERE address = ?",
                     [(format_address(*address),) for address in awake],
@@ -374,7 +316,7 @@ class AddressFile:
 
     def _write(self, endpoint: Endpoint) -> None:
         texts = {family: format_address(family, value) for family, value in endpoint.addresses}
-        with self._transaction() as database:
+        with self._disk.transaction() as database:
             database.execute(
                 "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -390,53 +332,8 @@ class AddressFile:
                 "DELETE FROM resting WHERE address = ?", [(text,) for text in texts.values()]
             )
 
-    def _take_lock(self) -> int:
-        path = self._path.with_name(self._path.name + ".lock")
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise UnavailableError(
-                f"{path} cannot be opened ({error.strerror}): make its folder writable"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise BadInputError(
-                f"{self._path} is in use by another agent: stop that one first"
-            ) from error
-        return lock
-
-    def _prepare(self, identity: str) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
-        # The journal is synchronized by `sync`; what a power cut leaves of it is whole writes.
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._database.executescript(_SCHEMA)
-            self._database.execute("INSERT INTO node VALUES (?, ?)", (identity, self._boot))
-            self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            self._database.execute("COMMIT")
-        elif version in _UPGRADES:
-            self._database.executescript(_UPGRADES[version])
-            self._database.execute(f"PRAGMA user_version = {version + 1}")
-            self._database.execute("COMMIT")
-        elif version > _SCHEMA_VERSION:
-            raise UnavailableError(
-                f"{self._path} is of a newer version ({version}): upgrade vpcrouter"
-            )
-        (owner,) = self._database.execute("SELECT identity FROM node").fetchone()
-        if owner != identity:
-            raise BadInputError(
-                f"{self._path} belongs to node {owner}, this one is {identity} (a cloned disk?): "
-                "remove the file if no pod of this node runs"
-            )
-
     def _read(self) -> None:
-        with self._transaction() as database:
-            (boot,) = database.execute("SELECT boot FROM node").fetchone()
-            if boot != self._boot:
-                self._start_anew(database)
+        with self._disk.transaction() as database:
             rows = database.execute("SELECT * FROM endpoints ORDER BY rowid").fetchall()
             resting = database.execute("SELECT address, since FROM resting").fetchall()
             blocks = database.execute("SELECT prefix FROM blocks").fetchall()
@@ -451,41 +348,3 @@ class AddressFile:
         self._blocks = tuple(sorted(Prefix.parse(prefix) for (prefix,) in blocks))
         records = (codec.decode(key, record) for key, record in networks)
         self._networks = tuple(record for record in records if isinstance(record, Network))
-
-    def _start_anew(self, database: sqlite3.Connection) -> None:
-        now = self._clock()
-        for family in ("ipv4", "ipv6"):
-            database.execute(
-                f"INSERT OR REPLACE INTO resting SELECT {family}, ?, ? FROM endpoints "  # noqa: S608
-                f"WHERE {family} IS NOT NULL",
-                (self._boot, now),
-            )
-        database.execute("DELETE FROM endpoints")
-        database.execute("UPDATE resting SET boot = ?, since = ?", (self._boot, now))
-        database.execute("UPDATE node SET boot = ?", (self._boot,))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-                self._written += 1
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise UnavailableError(
-                f"{self._path} cannot be read or written ({error}): free space, check the disk"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise BadInputError(
-                f"{self._path} is damaged ({error}): move it away once no pod of this node runs"
-            ) from error

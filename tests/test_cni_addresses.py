@@ -206,7 +206,7 @@ def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
     with AddressFile(tmp_path / "pods", "i-1") as file:
         file.set_blocks(BLOCKS)
         endpoint = file.assign(pod(1), "pods")
-        file._database.executescript("DROP TABLE networks; PRAGMA user_version = 1;")
+        file._disk.database.executescript("DROP TABLE networks; PRAGMA user_version = 1;")
     with AddressFile(tmp_path / "pods", "i-1") as file:
         assert file.endpoints() == (endpoint,)
         file.set_networks([])
@@ -309,8 +309,8 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
 def test_a_full_disk_gives_nothing_out(tmp_path: Path) -> None:
     with AddressFile(tmp_path / "pods", "i-1") as file:
         file.set_blocks([Prefix.parse("10.64.0.0/22")])
-        (pages,) = file._database.execute("PRAGMA page_count").fetchone()
-        file._database.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = file._disk.database.execute("PRAGMA page_count").fetchone()
+        file._disk.database.execute(f"PRAGMA max_page_count = {pages}")
         given: list[Endpoint] = []
         with pytest.raises(UnavailableError, match="free space"):
             fill(file, given)

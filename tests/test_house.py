@@ -19,10 +19,11 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 
 # What reads, writes, waits or wires together; everything else decides, and is declared pure.
 AT_THE_EDGE = {
-    *("cni.addresses", "cni.agent", "cni.caretaker", "cni.datapath", "cni.feed", "cni.firewall"),
-    *("cni.follower", "cni.holdings", "cni.host", "cni.options", "cni.state", "cni.telemetry"),
+    *("cni.addresses", "cni.agent", "cni.caretaker", "cni.datapath", "cni.disk", "cni.feed"),
+    *("cni.firewall", "cni.follower", "cni.holdings", "cni.host", "cni.options", "cni.state"),
     *("cni.inspection", "cni.install", "cni.kernel", "cni.namespaces", "cni.offline"),
-    *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.turns"),
+    *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.telemetry"),
+    "cni.turns",
     *(
         "ipam.allocator",
         "ipam.archive",
