@@ -23,7 +23,7 @@ from ipam.networks import changed
 from ipam.placement import grow, join, leave, release
 from ipam.prefix import Family, Prefix
 from ipam.static import grant_static, release_static
-from ipam.topology import PLAIN, StaticAddress, Topology
+from ipam.topology import PLAIN, NamedGroup, StaticAddress, Topology, topology
 from tests.address_checks import assert_disjoint, assert_sound
 from tests.counts import examples
 from tests.topologies import (
@@ -40,6 +40,20 @@ from tests.topologies import (
 
 budgets = st.fixed_dictionaries({family: st.integers(0, 40) for family in Family})
 Owner = tuple[str, str]
+
+
+def edited(group: NamedGroup, kind: str) -> list[NamedGroup]:
+    """What becomes of a group: its parts, one without parts, a wider one, or nothing."""
+    if kind == "split":
+        halves = (replace(group, name="left", groups=()), replace(group, name="right", groups=()))
+        return [replace(group, groups=halves, reserve={})]
+    if kind == "merge":
+        return [replace(group, groups=())]
+    if kind == "grow":
+        return [replace(group, weight=group.weight * 2)]
+    if kind == "reserve":
+        return [replace(group, reserve={f: f.width - 3 for f in Family})]
+    return []
 
 
 class History(RuleBasedStateMachine):
@@ -86,8 +100,12 @@ class History(RuleBasedStateMachine):
         for block in node.blocks:
             assert block not in self.owner
             assert is_in_place(self.now, node, block)
+            assert not self.is_closed(block)
             self.owner[block] = claim.node, claim.identity
         self.present[claim.node] = claim
+
+    def is_closed(self, block: Prefix) -> bool:
+        return any(cidr.contains(block) for n in self.now.networks for cidr in n.closed)
 
     def check_refusal(self, before: State, claim: Claim, reason: str) -> None:
         """It is elsewhere already, belongs nowhere, to two groups, or there is no room."""
@@ -122,7 +140,7 @@ class History(RuleBasedStateMachine):
             network
             for network in self.now.networks
             if not network.tenants
-            and any(c.family is family and not network.is_closed(c) for c in network.cidrs)
+            and any(c.family is family and c not in network.closed for c in network.cidrs)
         ]
 
     @precondition(lambda self: self.present)
@@ -142,6 +160,7 @@ class History(RuleBasedStateMachine):
         for block in set(grown.blocks) - set(node.blocks):
             assert block not in self.owner
             assert is_in_place(self.now, grown, block) or any(h.contains(block) for h in homes)
+            assert not self.is_closed(block)
             self.owner[block] = name, node.identity
 
     def check_no_growth(self, name: str, blocks: int) -> None:
@@ -192,8 +211,52 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data(), divided=topologies())
     def a_network_is_divided_otherwise(self, data: st.DataObject, divided: Topology) -> None:
         position = data.draw(st.integers(0, len(self.now.networks) - 1))
-        topology = data.draw(st.sampled_from([divided, divided, PLAIN]))
-        self.replace(position, replace(self.now.networks[position], topology=topology))
+        wanted = data.draw(st.sampled_from([divided, divided, PLAIN]))
+        self.replace(position, replace(self.now.networks[position], topology=wanted))
+
+    @rule(data=st.data(), kind=st.sampled_from(["split", "merge", "grow", "end", "reserve"]))
+    def a_group_is_edited(self, data: st.DataObject, kind: str) -> None:
+        grouped = [p for p, n in enumerate(self.now.networks) if n.topology.groups]
+        if not grouped:
+            return
+        position = data.draw(st.sampled_from(grouped))
+        network = self.now.networks[position]
+        groups = list(network.topology.groups)
+        index = data.draw(st.integers(0, len(groups) - 1))
+        groups[index : index + 1] = edited(groups[index], kind)
+        if groups:
+            divided = topology(network.topology.levels, groups)
+            self.replace(position, replace(network, topology=divided))
+
+    @precondition(lambda self: len(self.now.networks) < 4)
+    @rule(drawn=networks(), tenants=st.sampled_from([(), ("blue",)]))
+    def a_network_is_added(self, drawn: tuple[Network, ...], tenants: tuple[str, ...]) -> None:
+        number = len(self.now.networks)
+        shift = (100 + number) << 8
+        cidrs = tuple(replace(c, value=c.value + shift) for c in drawn[0].cidrs)
+        more = replace(drawn[0], name=f"net{number}", cidrs=cidrs, exclude=(), tenants=tenants)
+        self.change(lambda known: [*known, more])
+
+    @precondition(lambda self: len(self.now.networks) > 1)
+    @rule()
+    def the_last_network_is_taken_away(self) -> None:
+        self.change(lambda known: known[:-1])
+
+    @precondition(lambda self: self.present)
+    @rule(data=st.data(), blocks=st.integers(1, 2))
+    def a_node_grows_in_a_network_for_tenants(self, data: st.DataObject, blocks: int) -> None:
+        owned = [network for network in self.now.networks if network.tenants]
+        name = data.draw(st.sampled_from(sorted(self.present)))
+        if not owned:
+            return
+        before, node = self.now, self.now.nodes[name]
+        outcome = grow(before, name, blocks, {}, owned[0].name)
+        self.now = outcome.state
+        new = set(self.now.blocks(name)) - set(node.blocks)
+        assert (not new) == bool(outcome.refused)
+        for block in new:
+            assert any(cidr.contains(block) for cidr in owned[0].cidrs)
+            self.owner[block] = name, node.identity
 
     @rule(data=st.data(), family=st.sampled_from(list(Family)))
     def a_range_is_added(self, data: st.DataObject, family: Family) -> None:
@@ -283,5 +346,5 @@ class History(RuleBasedStateMachine):
 
 
 def test_histories(seed: int) -> None:
-    counts = settings(max_examples=examples(test=60, prove=4_000), stateful_step_count=20)
+    counts = settings(max_examples=examples(test=40, prove=4_000), stateful_step_count=20)
     run_state_machine_as_test(hypothesis.seed(seed)(History), settings=counts)

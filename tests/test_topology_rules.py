@@ -247,7 +247,7 @@ def test_groups_that_ask_for_the_same_are_as_good_as_each_other() -> None:
 
 
 @given(networks(), claims())
-@settings(max_examples=examples(test=300, prove=20_000))
+@settings(max_examples=examples(test=60, prove=20_000))
 def test_places_are_those_that_the_fields_mean(drawn: tuple[Network, ...], claim: Claim) -> None:
     for network in drawn:
         try:
@@ -410,7 +410,7 @@ def test_networks_of_extreme_sizes_are_divided(
         assert len({b for one in outcome.state.nodes.values() for b in one.blocks}) == count
 
 
-def test_ten_thousand_groups_are_as_fast_as_their_number() -> None:
+def test_thousands_of_groups_are_as_fast_as_their_number() -> None:
     def taken(count: int) -> float:
         start = time.process_time()
         groups = [NamedGroup(f"g{n}", labels=(("rack", f"r{n}"),)) for n in range(count)]
@@ -422,15 +422,16 @@ def test_ten_thousand_groups_are_as_fast_as_their_number() -> None:
         assert not outcome.refused
         return time.process_time() - start
 
-    few, many = examples(test=400, prove=1_000), examples(test=4_000, prove=10_000)
+    few, many = examples(test=200, prove=1_000), examples(test=2_000, prove=10_000)
     assert taken(many) < 30 * max(taken(few), 0.05)
 
 
-def test_ten_thousand_groups_fit_into_a_file(tmp_path: Path) -> None:
-    groups = "".join(f"  - {{name: g{n}, labels: {{rack: r{n}}}}}\n" for n in range(10_000))
+def test_thousands_of_groups_fit_into_a_file(tmp_path: Path) -> None:
+    count = examples(test=2_000, prove=10_000)
+    groups = "".join(f"  - {{name: g{n}, labels: {{rack: r{n}}}}}\n" for n in range(count))
     text = f"networks:\n- name: pods\n  cidrs: [10.0.0.0/8]\n  groups:\n{groups}"
     (pods,) = load(tmp_path, text)
-    assert len(pods.topology.groups) == 10_000
+    assert len(pods.topology.groups) == count
     assert codec.decode("/networks/pods", codec.encode(pods)) == pods
 
 

@@ -214,7 +214,7 @@ def room_for(now: State, family: Family, node: Node | Claim, name: str) -> Prefi
         p for share in now.subnets.values() if share.id != node.subnet for p in share.prefixes
     ]
     for network in now.networks:
-        cidrs = [c for c in network.cidrs if c.family is family and not network.is_closed(c)]
+        cidrs = [c for c in network.cidrs if c.family is family and c not in network.closed]
         if network.tenants or not cidrs:
             continue
         own = ways(network, name, node.subnet, dict(node.labels))
