@@ -13,6 +13,7 @@ import boto3
 
 from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.fabric import AwsFabric
+from vpcrouter.fabric.aws.policy import DISCOVERING, EVENTS, INTERFACES, LOOKING, ROUTING
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.served.account import Account
 from vpcrouter.fabric.served.server import Endpoint, serving
@@ -20,6 +21,11 @@ from vpcrouter.fabric.simulated_vpc import Behaviour
 from vpcrouter.fabric.tables_file import MemoryStorage
 
 REGION = "eu-central-1"
+ALLOWED = frozenset(
+    action.partition(":")[2] for action in (*LOOKING, *DISCOVERING, *ROUTING, *INTERFACES, *EVENTS)
+)
+"""What the policy allows: whatever else any test calls fails it."""
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -50,8 +56,12 @@ class Disturbed:
     calls: list[str] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
 
+    uncovered: set[str] = field(default_factory=set)
+
     def before(self, action: str) -> None:
         self.calls.append(action)
+        if action not in ALLOWED:
+            self.uncovered.add(action)
         self.times.setdefault(action, time.monotonic())
         if action in self.always:
             raise self.always[action]
@@ -92,3 +102,4 @@ def served(
     disturbed = Disturbed()
     with serving(Endpoint(account, region, disturbed), 0) as url:
         yield Served(account, url, clock, disturbed)
+    assert not disturbed.uncovered, "calls that the printed policy does not allow"

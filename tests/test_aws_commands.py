@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws import CREDENTIALS, Served, served, session
+from tests.aws import ALLOWED, CREDENTIALS, Served, served, session
 from tests.commands import Runner, is_one_line, run_as_process
 from tests.test_cluster import NAMES, write
 from tests.vpcs import QUOTA, vpc_document, write_document
 from vpcrouter.fabric.aws.clients import Clients
-from vpcrouter.fabric.aws.policy import INTERFACES, LOOKING, ROUTING
+from vpcrouter.fabric.aws.policy import EVENTS, INTERFACES, LOOKING, ROUTING
 from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.port import InstanceState
 
@@ -117,6 +117,11 @@ def test_the_policy_allows_changes_in_the_vpc_only(command: Runner, cluster: Pat
     tables = command("aws", "iam-policy", "-f", cluster, "--account", "1", "--table", "rtb-a")
     statement = json.loads(tables.out)["Statement"][1]
     assert statement["Resource"] == ["arn:aws:ec2:eu-central-1:1:route-table/rtb-a"]
+    queue = "arn:aws:sqs:eu-central-1:1:events"
+    more = command("aws", "iam-policy", "-f", cluster, "--discover", "--queue", queue)
+    look, *_, hear = json.loads(more.out)["Statement"]
+    assert "ec2:DescribeSecurityGroups" in look["Action"]
+    assert (hear["Resource"], len(hear["Action"])) == (queue, 2)
 
 
 def test_the_policy_of_a_simulated_cluster_is_refused(command: Runner, tmp_path: Path) -> None:
@@ -197,3 +202,114 @@ def test_a_cluster_file_needs_networks_and_these_cidrs(command: Runner, aws: Ser
         ended = command(*discover(aws, *arguments))
         assert (ended.code, ended.out) == (2, "")
         assert is_one_line(ended.err)
+
+
+def rule(cidr: str, protocol: str = "-1") -> dict[str, object]:
+    return {"IpProtocol": protocol, "IpRanges": [{"CidrIp": cidr}]}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "deny", "expected"),
+    [
+        ([rule("100.64.0.0/10")], None, 0),
+        ([rule("100.64.0.0/17"), rule("100.64.128.0/17")], None, 0),
+        ([rule("0.0.0.0/0", "tcp")], None, 1),
+        ([{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": "sg-1"}]}], None, 1),
+        ([rule("0.0.0.0/0")], "100.64.3.0/24", 1),
+        ([], "100.0.0.0/8", 2),
+        ([rule("0.0.0.0/0")], "10.0.0.0/8", 0),
+    ],
+)
+def test_what_does_not_let_pods_through_is_found(
+    command: Runner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ingress: list[dict[str, object]],
+    deny: str | None,
+    expected: int,
+) -> None:
+    document = vpc_document()
+    for interface in document["NetworkInterfaces"]:
+        interface["Groups"] = [{"GroupId": "sg-1", "GroupName": "nodes"}]
+    document["SecurityGroups"] = [
+        {
+            "GroupId": "sg-1",
+            "VpcId": "vpc-1",
+            "IpPermissions": ingress,
+            "IpPermissionsEgress": [rule("0.0.0.0/0")],
+        }
+    ]
+    entries = [acl_entry(100, "allow", "0.0.0.0/0", egress=egress) for egress in (False, True)]
+    if deny is not None:
+        entries.append(acl_entry(50, "deny", deny, egress=False))
+    document["NetworkAcls"] = [
+        {
+            "NetworkAclId": "acl-1",
+            "VpcId": "vpc-1",
+            "Associations": [{"NetworkAclId": "acl-1", "SubnetId": "subnet-a"}],
+            "Entries": entries,
+        }
+    ]
+    with served(write_document(tmp_path, document)) as aws:
+        monkeypatch.setattr(
+            "vpcrouter.fabric.aws.fabric.connect",
+            lambda region, endpoint: Clients(session(), region, endpoint),
+        )
+        found = command(*discover(aws, "--network", "100.64.0.0/16", "-o", "json"))
+        aws.disturbed.always["DescribeSecurityGroups"] = Ec2Error("UnauthorizedOperation", "no")
+        denied = command(*discover(aws, "--network", "100.64.0.0/16"))
+    problems = json.loads(found.out)["problems"]
+    assert len(problems) == expected, problems
+    assert found.code == (3 if expected else 0)
+    if not [r for r in ingress if r.get("IpRanges")]:
+        assert any("a reference to a group does not match pods" in line for line in problems)
+    assert denied.code == 0
+    assert "ec2:DescribeSecurityGroups" in denied.err
+
+
+def acl_entry(number: int, action: str, cidr: str, *, egress: bool) -> dict[str, object]:
+    return {
+        "RuleNumber": number,
+        "RuleAction": action,
+        "CidrBlock": cidr,
+        "Egress": egress,
+        "Protocol": "-1",
+    }
+
+
+def test_routes_around_a_network_and_tables_without_instances_are_worth_a_note(
+    command: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = vpc_document()
+    document["RouteTables"][0]["Routes"].append(
+        {"DestinationCidrBlock": "100.0.0.0/8", "VpcPeeringConnectionId": "pcx-1"}
+    )
+    document["NetworkInterfaces"] = document["NetworkInterfaces"][:3]
+    with served(write_document(tmp_path, document)) as aws:
+        monkeypatch.setattr(
+            "vpcrouter.fabric.aws.fabric.connect",
+            lambda region, endpoint: Clients(session(), region, endpoint),
+        )
+        found = command(*discover(aws, "--network", "100.64.0.0/16"))
+    assert found.code == 0
+    assert "Note: rtb-a has a route for 100.0.0.0/8 to pcx-1, around 100.64.0.0/16" in found.out
+    assert "Note: rtb-b: no instance in their subnets" in found.out
+
+
+def test_every_call_of_the_policy_is_made_by_something(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    document = aws.account._file
+    assert isinstance(document, dict)
+    document["Quotas"] = []
+    command(*discover(aws, "--network", "100.64.0.0/16"))
+    command("apply", "--yes", "-f", cluster)
+    aws.account.vpc.put_instance("i-a0", InstanceState.STOPPED)
+    write_document(cluster.parent, {"kind": "List", "items": []}, "none.json")
+    nodes = json.loads((cluster.parent / "nodes.json").read_text())
+    nodes["items"][0]["status"]["conditions"] = []
+    (cluster.parent / "nodes.json").write_text(json.dumps(nodes))
+    command("apply", "--yes", "-f", cluster)
+    command("aws", "withdraw", "--yes", "-f", cluster)
+    events = {action.partition(":")[2] for action in EVENTS}
+    assert set(aws.disturbed.calls) == ALLOWED - events

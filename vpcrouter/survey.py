@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.firewalls import Firewalls, obstacles
 from vpcrouter.fabric.port import Observation, Origin, PrefixList
 
 _NAMED = 3
@@ -33,8 +34,8 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(seen: Observation, networks: Sequence[Prefix]) -> Survey:
-    """Look at a VPC for a cluster with these networks."""
+def survey(seen: Observation, networks: Sequence[Prefix], walls: Firewalls | None) -> Survey:
+    """Look at a VPC for a cluster with these networks; no ``walls``: they could not be seen."""
     tables = {table.id: table for table in seen.tables}
     attached = {
         (i.instance, i.subnet) for i in seen.interfaces if i.instance and not i.device_index
@@ -55,7 +56,8 @@ def survey(seen: Observation, networks: Sequence[Prefix]) -> Survey:
         )
         for subnet in seen.subnets
     )
-    return Survey(offers, tuple(_problems(seen, networks)), tuple(_notes(seen)))
+    problems = [*_problems(seen, networks), *(obstacles(walls, networks) if walls else ())]
+    return Survey(offers, tuple(problems), tuple(_notes(seen, networks)))
 
 
 def _problems(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:
@@ -82,15 +84,50 @@ def _routes_in_the_way(seen: Observation, network: Prefix) -> Iterator[str]:
                 )
 
 
-def _notes(seen: Observation) -> Iterator[str]:
+def _notes(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:
     counts = Counter(i.instance for i in seen.interfaces if i.instance)
     several = sorted(name for name, count in counts.items() if count > 1 and name)
     if several:
-        more = f" and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
         yield (
-            f"{', '.join(several[:_NAMED])}{more}: several interfaces; pods are reached over the "
+            f"{_few(several)}: several interfaces; pods are reached over the "
             "one that has the node's address"
         )
+    for network in networks:
+        yield from _wider_routes(seen, network)
+    inhabited = {i.subnet for i in seen.interfaces if i.instance and not i.device_index}
+    without = sorted({s.table for s in seen.subnets} - _tables_of(seen, inhabited))
+    if without:
+        yield (
+            f"{_few(without)}: no instance in their subnets; they get entries as well, so that "
+            "pods can be reached from there, such as by load balancers"
+        )
+
+
+def _tables_of(seen: Observation, subnets: Collection[str]) -> set[str]:
+    return {subnet.table for subnet in seen.subnets if subnet.id in subnets}
+
+
+def _wider_routes(seen: Observation, network: Prefix) -> Iterator[str]:
+    """What is reached over a route around the network is hidden by it, as far as they overlap."""
+    for table in seen.tables:
+        for row in table.rows:
+            around = row.destination
+            if (
+                isinstance(around, Prefix)
+                and row.origin is not Origin.LOCAL
+                and around.length
+                and around.contains(network)
+                and around != network
+            ):
+                yield (
+                    f"{table.id} has a route for {around} to {row.target}, around {network}: what "
+                    "is behind it is not reached at addresses of the network"
+                )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def cluster_file(region: str, vpc: str, endpoint: str | None, networks: Sequence[Prefix]) -> str:

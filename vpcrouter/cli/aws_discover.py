@@ -17,6 +17,8 @@ from vpcrouter.cli.output import complain, counted, few, listing, number, write
 from vpcrouter.wire.dump import Json
 
 if TYPE_CHECKING:
+    from vpcrouter.fabric.aws.fabric import AwsFabric
+    from vpcrouter.fabric.firewalls import Firewalls
     from vpcrouter.fabric.port import Observation
     from vpcrouter.survey import SubnetOffer, Survey
 
@@ -48,7 +50,8 @@ def command(
     """Show the subnets of a VPC with their route tables, interfaces and free entries.
 
     Says what would break an installation as far as it can be seen: networks that overlap the VPC
-    or somebody's routes, and instances with several interfaces.
+    or somebody's routes, security groups and network ACLs that do not let the networks through by
+    CIDR, and instances with several interfaces.
     """
     from ipam.prefix import Prefix
     from vpcrouter.fabric.aws.fabric import open_aws
@@ -58,8 +61,9 @@ def command(
     if target is not None and not networks:
         raise BadInputError("a cluster file needs networks: give --network CIDR")
     cidrs = [Prefix.parse(text) for text in networks]
-    seen = open_aws(region, vpc, endpoint, None, SystemClock()).read()
-    found = survey(seen, cidrs)
+    fabric = open_aws(region, vpc, endpoint, None, SystemClock())
+    seen = fabric.read()
+    found = survey(seen, cidrs, _firewalls(fabric))
     if output.is_document:
         write(output.text(_document(seen, found)))
     else:
@@ -99,6 +103,14 @@ def _wide(seen: Observation, found: Survey) -> str:
 def _cells(offer: SubnetOffer) -> Sequence[str]:
     counts = map(number, (offer.instances, offer.free_ipv4, offer.free_ipv6))
     return (offer.subnet, offer.zone, offer.table, *counts)
+
+
+def _firewalls(fabric: AwsFabric) -> Firewalls | None:
+    try:
+        return fabric.discovery.firewalls()
+    except UnavailableError as error:
+        complain(f"{error}; whether packets of pods are let through was not looked at")
+        return None
 
 
 def _report(seen: Observation, found: Survey, offers: str) -> str:

@@ -24,20 +24,29 @@ vpcrouter aws iam-policy -f cluster.yaml --table rtb-0a11 --table rtb-0b22
 @click.option(
     "--table", "tables", multiple=True, metavar="ID", help="Let only this table be changed; repeat."
 )
-def command(cluster_file: str | None, account: str, tables: tuple[str, ...]) -> ExitCode:
+@click.option("--discover", is_flag=True, help="Allow what only 'aws discover' looks at, too.")
+@click.option("--queue", metavar="ARN", help="Allow events to be taken from this queue.")
+def command(
+    cluster_file: str | None,
+    account: str,
+    tables: tuple[str, ...],
+    discover: bool,
+    queue: str | None,
+) -> ExitCode:
     """Print the policy for the VPC of a cluster file, as JSON. Asks nobody.
 
     Changes are allowed in that VPC only, and to the named tables only where any are named. Without
     the permission to change interfaces the rest works: see docs/aws.md.
     """
     from vpcrouter.config import AwsSource, load_cluster
-    from vpcrouter.fabric.aws.policy import policy
+    from vpcrouter.fabric.aws.policy import Options, policy
 
     path = cluster_path(cluster_file)
     source = load_cluster(path).fabric.source
     if not isinstance(source, AwsSource):
         raise BadInputError(f"{path}: fabric.kind is not aws: there is nothing to allow")
-    document = policy(_partition(source.region), source.region, account, source.vpc, tables)
+    place = (_partition(source.region), source.region, account, source.vpc)
+    document = policy(*place, tables, Options(discover, queue))
     write(json.dumps(document, indent=2) + "\n")
     return ExitCode.DONE
 

@@ -69,6 +69,7 @@ class Loop:
 
     def _turn(self, stop: Stop) -> Generator[Event, None, float]:
         """One look with what follows from it; how long to rest then, unless something happens."""
+        self._listen()
         self._alarm.clear()
         try:
             view = self._cluster.joined()

@@ -15,6 +15,7 @@ from vpcrouter.fabric.aws.asking import Asker, DeniedError
 from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.quota import Quota, applied_quota
 from vpcrouter.fabric.describe import parse_describe, parse_tables
+from vpcrouter.fabric.firewalls import Firewalls, parse_firewalls
 from vpcrouter.fabric.port import Clock, FabricUnavailableError, Observation, Table
 from vpcrouter.jsonfile import JsonObject
 
@@ -87,6 +88,15 @@ class Discovery:
         except BadInputError as error:
             raise FabricUnavailableError("", str(error)) from error
         return parsed[0] if parsed else None
+
+    def firewalls(self) -> Firewalls:
+        """What lets packets in and out, as it is now. Raises FabricUnavailableError."""
+        of_vpc = [{"Name": "vpc-id", "Values": [self._vpc]}]
+        return parse_firewalls(
+            self._pages("describe_security_groups", "SecurityGroups", of_vpc, 1000),
+            self._pages("describe_network_acls", "NetworkAcls", of_vpc, 1000),
+            self._kept("NetworkInterfaces", "describe_network_interfaces", of_vpc, 1000),
+        )
 
     def quota(self) -> Quota:
         """What a table takes, and how that is known."""

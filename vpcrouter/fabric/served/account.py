@@ -118,6 +118,14 @@ class Account:
             found.append({"ReservationId": f"r-of-{name}", "Instances": [instance]})
         return found
 
+    def security_groups(self) -> list[Item]:
+        """The security groups."""
+        return self._items("SecurityGroups")
+
+    def network_acls(self) -> list[Item]:
+        """The network ACLs."""
+        return self._items("NetworkAcls")
+
     def prefix_lists(self) -> list[Item]:
         """The prefix lists without their contents."""
         return [

@@ -72,6 +72,15 @@ LISTINGS = {
             "instance-state-name": "Instances.State.Name",
         },
     ),
+    "DescribeSecurityGroups": Listing(
+        "SecurityGroups", Account.security_groups, "GroupId", "GroupId", "InvalidGroup.NotFound",
+        5, 1000, {"vpc-id": "VpcId", "group-id": "GroupId"},
+    ),
+    "DescribeNetworkAcls": Listing(
+        "NetworkAcls", Account.network_acls, "NetworkAclId", "NetworkAclId",
+        "InvalidNetworkAclID.NotFound", 5, 1000,
+        {"vpc-id": "VpcId", "association.subnet-id": "Associations.SubnetId"},
+    ),
     "DescribeManagedPrefixLists": Listing(
         "PrefixLists", Account.prefix_lists, "PrefixListId", "PrefixListId",
         "InvalidPrefixListID.NotFound", 1, 100,

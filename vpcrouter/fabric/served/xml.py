@@ -14,6 +14,8 @@ _NAMES = {
     "Entries": "entrySet",
     "Groups": "groupSet",
     "Instances": "instancesSet",
+    "NetworkAcls": "networkAclSet",
+    "UserIdGroupPairs": "groups",
     "Ipv4Prefixes": "ipv4PrefixSet",
     "Ipv6Addresses": "ipv6AddressesSet",
     "Ipv6Prefixes": "ipv6PrefixSet",
@@ -62,7 +64,14 @@ def _members(members: Mapping[str, object]) -> Iterator[str]:
 def _name(key: str, value: object) -> str:
     if key == "State" and isinstance(value, Mapping):
         return "instanceState"
+    if key == "SecurityGroups" and isinstance(value, list) and _are_whole(value):
+        return "securityGroupInfo"
     return _NAMES.get(key, key[:1].lower() + key[1:])
+
+
+def _are_whole(groups: list[object]) -> bool:
+    """Whether security groups are described, and not only named (or none are, by their call)."""
+    return all(isinstance(group, Mapping) and "IpPermissions" in group for group in groups)
 
 
 def _content(value: object) -> str:
