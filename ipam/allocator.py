@@ -6,8 +6,11 @@ allocators at once, each with an old view, decide anew where the other was faste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from itertools import compress
+from operator import is_not
 
 from ipam import granting
 from ipam.claim_records import (
@@ -17,13 +20,14 @@ from ipam.claim_records import (
     NodeClaim,
     Owner,
     RefusalRecord,
+    claim_key,
     decode_claim,
     encode_refusal,
     refusal_key,
 )
 from ipam.errors import BadInputError
 from ipam.granting import Asked
-from ipam.model import State
+from ipam.model import Node, State
 from ipam.placement import Outcome
 from ipam.prefix import Family
 from ipam.service import Addresses
@@ -63,7 +67,11 @@ class Allocator:
         self._admission = admission
         self._revision = 0
         self._asked: dict[str, Asked] = {}
+        self._keys: defaultdict[str, set[str]] = defaultdict(set)
         self._unreadable: dict[str, str] = {}
+        # By name: the node as it was when there was nothing to do about its claims.
+        self._settled: dict[str, Node] = {}
+        self._unsettled: set[str] = set()
 
     def run(self, budget: Mapping[Family, int]) -> Granted:
         """Grant all claims as they are now, as far as there is room, and answer the others.
@@ -72,17 +80,39 @@ class Allocator:
         been granted; running again goes on from there.
         """
         self._look()
-        asked = list(self._asked.values())
-        reasons = {one.claim.owner: self._admission(one.claim) for one in asked}
-        admitted = [one for one in asked if not reasons[one.claim.owner]]
+        state = self._addresses.load()
+        open_ = self._open(state)
+        reasons = {one.claim.owner: self._admission(one.claim) for one in open_.values()}
+        admitted = [one for one in open_.values() if not reasons[one.claim.owner]]
         refused = {owner: reason for owner, reason in reasons.items() if reason}
-        state = self._take_back(asked)
-        wanted = granting.demand(state, admitted)
-        refused.update(wanted.refused)
-        if not wanted.is_empty:
+        if any(one.claim.returned for one in open_.values()):
+            state = self._take_back(list(open_.values()))
+        if not granting.demand(state, admitted).is_empty:
             state = self._grant(admitted, budget, refused)
+        left = granting.demand(state, admitted)
+        refused.update(left.refused)
         self._answer(refused)
+        self._settle(state, open_, {*refused, *left.owners})
         return Granted(state, refused, dict(self._unreadable))
+
+    def _open(self, state: State) -> dict[str, Asked]:
+        """The claims that have to be looked at, each with all others of its node's name.
+
+        All but those of nodes that are as they were when there was nothing to do for them.
+        """
+        now = map(state.nodes.get, self._settled)
+        changed = list(compress(self._settled, map(is_not, now, self._settled.values())))
+        self._unsettled.update(changed)
+        for name in changed:
+            del self._settled[name]
+        names = sorted(self._unsettled)
+        return {key: self._asked[key] for name in names for key in sorted(self._keys[name])}
+
+    def _settle(self, state: State, looked_at: Mapping[str, Asked], still: Set[Owner]) -> None:
+        names = {one.claim.node for one in looked_at.values()}
+        done = names.intersection(state.nodes) - {name for name, _ in still}
+        self._unsettled = names - done
+        self._settled.update({name: state.nodes[name] for name in done})
 
     def _look(self) -> None:
         """Take in the claims, or what has changed about them."""
@@ -95,13 +125,19 @@ class Allocator:
                 return
         found = self._store.range(CLAIMS)
         self._asked.clear()
+        self._keys.clear()
         self._unreadable.clear()
+        self._settled.clear()
+        self._unsettled.clear()
         for item in found.items:
             self._put(item.key, item.value, item.mod_revision, item.create_revision)
         self._revision = found.revision
 
     def _put(self, key: str, value: bytes | None, changed: int, made: int | None = None) -> None:
         earlier = self._asked.pop(key, None)
+        if earlier is not None:
+            self._keys[earlier.claim.node].discard(key)
+            self._unsettled.add(earlier.claim.node)
         self._unreadable.pop(key, None)
         if value is None:
             return
@@ -113,11 +149,10 @@ class Allocator:
         if made is None:
             made = earlier.made if earlier is not None else changed
         self._asked[key] = Asked(claim, made, changed)
+        self._keys[claim.node].add(key)
+        self._unsettled.add(claim.node)
 
     def _take_back(self, asked: list[Asked]) -> State:
-        if not any(one.claim.returned for one in asked):
-            return self._addresses.load()
-
         def decide(state: State) -> Outcome:
             blocks = [back.prefix for one in asked for back in one.claim.returned]
             return Outcome(granting.returned(state, asked, self._addresses.tokens(blocks)), ())
@@ -152,9 +187,8 @@ class Allocator:
 
     def _answer(self, refused: Mapping[Owner, str]) -> None:
         """Write why claims were refused, and delete what does not hold any more."""
-        revisions = {one.claim.owner: one.changed for one in self._asked.values()}
         wanted = {
-            refusal_key(owner): RefusalRecord(revisions[owner], reason)
+            refusal_key(owner): RefusalRecord(self._asked[claim_key(owner)].changed, reason)
             for owner, reason in refused.items()
         }
         changes: list[tuple[Compare, Operation]] = []

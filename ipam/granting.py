@@ -32,13 +32,18 @@ class Demand:
     """What claims come to, compared with a state.
 
     ``joining`` are nodes that have nothing yet, or other labels by now; ``growing`` those that want
-    more than they have, by name, network and family; ``refused`` who cannot be served whatever
+    more than they have, by owner, network and family; ``refused`` who cannot be served whatever
     room there is.
     """
 
     joining: tuple[Claim, ...]
-    growing: Mapping[str, Mapping[str, Mapping[Family, int]]]
+    growing: Mapping[Owner, Mapping[str, Mapping[Family, int]]]
     refused: Mapping[Owner, str]
+
+    @property
+    def owners(self) -> frozenset[Owner]:
+        """Who has to be given something."""
+        return frozenset((claim.node, claim.identity) for claim in self.joining).union(self.growing)
 
     @property
     def is_empty(self) -> bool:
@@ -72,7 +77,7 @@ def demand(state: State, asked: Sequence[Asked]) -> Demand:
         if one.made > other.made:
             latest[one.claim.node] = one
     joining: list[Claim] = []
-    growing: dict[str, Mapping[str, Mapping[Family, int]]] = {}
+    growing: dict[Owner, Mapping[str, Mapping[Family, int]]] = {}
     asked_for = frozenset[str]().union(*(network.topology.labels for network in state.networks))
     refused: dict[Owner, str] = {}
     for one in asked:
@@ -92,7 +97,7 @@ def demand(state: State, asked: Sequence[Asked]) -> Demand:
         if joins:
             joining.append(Claim(claim.node, claim.subnet, claim.identity, labels))
         if missing and present is not None:
-            growing[claim.node] = missing
+            growing[claim.owner] = missing
     return Demand(tuple(sorted(joining)), dict(sorted(growing.items())), refused)
 
 
@@ -103,7 +108,7 @@ def granted(state: State, wanted: Demand, budget: Mapping[Family, int], at_once:
     """
     outcome = placement.join(state, wanted.joining, budget)
     refused: list[Refusal] = list(outcome.refused)
-    for name, missing in wanted.growing.items():
+    for (name, _), missing in wanted.growing.items():
         for network, short in missing.items():
             counts = {family: min(at_once, count) for family, count in short.items()}
             outcome = placement.grow(outcome.state, name, counts, budget, network)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
+from operator import is_not
 
 from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord
@@ -73,7 +75,8 @@ def layout_changes(
 
 def owner_changes(before: State, after: State, token: str, limit: int) -> Iterator[Change]:
     """What has changed about nodes, name by name, in parts of at most so many operations."""
-    changed = {name for name, node in after.nodes.items() if before.nodes.get(name) is not node}
+    earlier = map(before.nodes.get, after.nodes)
+    changed = set(compress(after.nodes, map(is_not, earlier, after.nodes.values())))
     changed |= before.nodes.keys() - after.nodes.keys()
     changed |= {name for name, _ in before.former.keys() ^ after.former.keys()}
     changed |= {o[0] for o, node in after.former.items() if before.former.get(o, node) is not node}
@@ -193,7 +196,8 @@ def batches(changes: Iterable[Change], limit: int) -> Iterator[Batch]:
         writes = {operation.key for operation in change.operations}
         wanted = set() if change.unread else writes - {codec.META}
         wanted |= {change.guard} if change.guard is not None else set()
-        too_many = 1 + len(keys | wanted) > limit or len(written) + len(writes) > limit
+        compared = 1 + len(keys) + len(wanted - keys)
+        too_many = compared > limit or len(written) + len(writes) > limit
         if operations and (too_many or writes & written):
             yield Batch(frozenset(keys), tuple(operations))
             keys, operations, written = set(), [], set()
