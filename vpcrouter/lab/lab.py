@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +38,7 @@ KINDS = (NODE, AGENT, STORE, LINK)
 
 _AT_ONCE = 8
 _PATIENCE = 30.0
+_STUCK = 2.0  # seconds in which no pod starts, after which something is missing
 _PROBE = 0.5  # seconds that a node may take to answer
 
 
@@ -98,7 +100,7 @@ class Lab:
         for machine in layout.machines:
             machines.start_agent(self.record, machine)
         self._at_once("agents", layout.machines, self._wait_for)
-        self._at_once("pods", layout.pods, self._start_pod)
+        self._start_pods(apply)
         self.apply(apply)
 
     # Looked at.
@@ -256,11 +258,21 @@ class Lab:
     def _wait_for(self, machine: Machine) -> None:
         machines.wait_until_serving(self.record, machine)
 
-    def _start_pod(self, pod: Pod) -> None:
-        machines.start_pod(self.record, pod)
+    def _start_pods(self, apply: Apply) -> None:
+        """Start all pods. Where nodes run short of addresses, grant what their agents claim."""
+        pods = self.record.layout.pods
+        with _pool() as pool:
+            left = {pool.submit(machines.start_pod, self.record, pod) for pod in pods}
+            while left:
+                started, left = wait(left, timeout=_STUCK, return_when=FIRST_COMPLETED)
+                for one in started:
+                    one.result()
+                self._progress("pods", len(pods) - len(left), len(pods))
+                if not started:
+                    self.apply(apply)
 
     def _at_once(self, what: str, things: Sequence[T], make: Callable[[T], None]) -> None:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with _pool() as pool:
             for number, _ in enumerate(pool.map(make, things)):
                 self._progress(what, number + 1, len(things))
 
@@ -293,6 +305,17 @@ class Lab:
         pid = processes.running(self.record.token, self._thief)
         if pid is not None:
             processes.stop(pid, self.record.token)
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Some threads; where one fails, what has not begun is left."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def remove(name: str, parent: Path = FOLDER) -> bool:

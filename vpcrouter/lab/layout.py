@@ -67,6 +67,11 @@ class Zone:
         """The number of its route table."""
         return _FIRST_TABLE + self.position
 
+    @property
+    def gateway_mac(self) -> str:
+        """The hardware address of the router in it."""
+        return f"02:00:77:01:{self.position:02x}:00"
+
     def prefix(self, family: Family) -> Prefix:
         """The addresses of its machines."""
         if family is Family.IPV4:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from cni.errors import Code
 from cni.plugin import TYPE
 from ipam.errors import UnavailableError
 from vpcrouter.lab import network, processes, spaces
@@ -22,7 +23,6 @@ NETWORK = "pods"
 
 _PATIENCE = 60.0  # seconds for an agent to serve, on a machine that starts many at once
 _CALL = 60.0  # seconds for one request
-_AGAIN = 11  # CNI: try again later
 
 
 def create(record: Record, machine: Machine) -> None:
@@ -107,15 +107,18 @@ def wait_until_serving(record: Record, machine: Machine) -> None:
 
 
 def start_pod(record: Record, pod: Pod) -> None:
-    """Start a pod in its namespace, and note its addresses. Raises UnavailableError."""
+    """Start a pod in its namespace, and note its addresses.
+
+    Tries again while its node has no address left. Raises UnavailableError.
+    """
     deadline = time.monotonic() + _PATIENCE
     while True:
         status, answer = call(record, pod.machine, "ADD", pod)
         if status == 0:
             break
-        if answer.get("code") != _AGAIN or time.monotonic() > deadline:
+        if answer.get("code") != Code.TRY_LATER or time.monotonic() > deadline:
             raise UnavailableError(f"pod {pod.name} cannot be started: {answer.get('msg')}")
-        time.sleep(0.1)
+        time.sleep(0.2)
     ips = answer["ips"]
     assert isinstance(ips, list)  # noqa: S101 - the specification says so
     addresses = [item["address"].partition("/")[0] for item in ips]

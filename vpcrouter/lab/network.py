@@ -71,7 +71,10 @@ def make_router(record: Record) -> None:
 
 
 def _make_bridge(kernel: IPRoute, zone: Zone, families: tuple[Family, ...]) -> None:
-    kernel.link("add", ifname=zone.bridge, kind="bridge", br_mcast_snooping=0)
+    # Without an address of its own a bridge has that of some port, and another once that is gone.
+    kernel.link(
+        "add", ifname=zone.bridge, kind="bridge", br_mcast_snooping=0, address=zone.gateway_mac
+    )
     index = kernel.link_lookup(ifname=zone.bridge)[0]
     kernel.link("set", index=index, state="up")
     for family in families:

@@ -28,6 +28,8 @@ _ICMPV6_FILTER = 1
 _SOL_RAW = 255
 _ECHO = struct.Struct("!BBHHHI")
 _RECEIVE_BUFFER = 1 << 20
+_FULL = 0.005  # seconds to wait for a queue to empty
+_QUEUE_FULL = (errno.EAGAIN, errno.ENOBUFS)
 _UNSENDABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN)
 
 
@@ -130,7 +132,11 @@ class Pinger:
         for pair in pairs:
             self._number = (self._number + 1) & 0xFFFFFFFF
             open_[self._number] = (pair, time.monotonic())
-            if not self._send(pair, self._number):
+            sent = self._send(pair, self._number)
+            while sent is None and time.monotonic() - open_[self._number][1] < timeout:
+                self._collect(open_, conclude, _FULL)
+                sent = self._send(pair, self._number)
+            if not sent:
                 conclude(self._number, None)
             self._collect(open_, conclude, 0.0)
             while len(open_) >= _MOST_OPEN:
@@ -151,7 +157,8 @@ class Pinger:
         self._sockets[name, is_v6] = opened
         self._selector.register(opened, selectors.EVENT_READ, is_v6)
 
-    def _send(self, pair: Pair, number: int) -> bool:
+    def _send(self, pair: Pair, number: int) -> bool | None:
+        """Whether a request could be sent; None while its socket's queue is full."""
         is_v6 = ":" in pair.address
         kind = _KINDS[is_v6]
         identifier, sequence = self._identifier, number & 0xFFFF
@@ -161,6 +168,8 @@ class Pinger:
         try:
             self._sockets[pair.source, is_v6].sendto(packet, (pair.address, 0))
         except OSError as error:
+            if error.errno in _QUEUE_FULL:
+                return None
             if error.errno not in _UNSENDABLE:
                 raise UnavailableError(
                     f"{pair.source} cannot ping {pair.address}: {error.strerror}"

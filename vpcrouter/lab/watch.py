@@ -16,6 +16,7 @@ from vpcrouter.lab.pinger import TIMEOUT, Answer, Pair, Pinger
 
 _A_SECOND = 2000  # pings
 _BATCH = 20
+_PATIENCE = 60.0  # seconds
 
 
 @dataclass(slots=True)
@@ -70,11 +71,10 @@ class Watch:
             raise self._failure
 
     def wait(self, rounds: int = 1) -> None:
-        """Return once every pair was pinged so many times more, and answered or not."""
-        wanted = {pair: len(course.answers) + rounds for pair, course in self.courses.items()}
-        deadline = time.monotonic() + 60.0
-        while any(len(self.courses[pair].answers) < n for pair, n in wanted.items()):
-            if not self._thread.is_alive() or time.monotonic() > deadline:
+        """Return once of every pair so many pings that are sent from now on have ended."""
+        begin = time.monotonic()
+        while any(not _has(course.answers, rounds, begin) for course in self.courses.values()):
+            if not self._thread.is_alive() or time.monotonic() > begin + _PATIENCE:
                 return
             time.sleep(0.01)
 
@@ -100,3 +100,8 @@ class Watch:
         course.append(answer)
         if len(course) > 1 and course[-2].sent > answer.sent:
             course.sort(key=lambda one: one.sent)
+
+
+def _has(answers: Sequence[Answer], count: int, since: float) -> bool:
+    """Whether so many of the answers are to pings that were sent since then."""
+    return len(answers) >= count and answers[-count].sent >= since
