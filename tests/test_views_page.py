@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ipam.model import Claim, Network, State, state
 from ipam.placement import join
 from ipam.prefix import Family, Prefix
+from ipam.topology import SUBNET, Level, LevelKind, NamedGroup, topology
 from tests.browser import Browser, Page, program, running
 from tests.clusters import Files
 from tests.commands import Runner, is_one_line
@@ -289,6 +290,32 @@ def test_labels_name_subnets_and_groups_and_none_is_over_another(drawn: Page, no
     groups = {str(group) for share in now.subnets.values() for group in share.groups}
     assert len(groups & set(found)) > 5
     assert_apart(list(found.values()))
+
+
+def test_zones_subnets_and_groups_are_named_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    zone = Level(LevelKind.LABEL, "zone")
+    groups = [NamedGroup("batch", labels=(("kind", "batch"),)), NamedGroup("web-and-the-rest")]
+    pods = Network(
+        "pods",
+        (Prefix.parse("100.64.0.0/14"),),
+        block={V4: 26},
+        node={V4: 24},
+        topology=topology([zone, SUBNET], groups),
+    )
+    claims = [
+        Claim(f"n{i:03}", f"subnet-{i % 6}", "i", (("kind", kind), ("zone", f"zone-{i % 3}")))
+        for i, kind in enumerate(["batch", "web", "web"] * 100)
+    ]
+    outcome = join(state("zones", [pods]), claims, {V4: 60})
+    assert not outcome.refused
+    opened = shown(browser, tmp_path, page(outcome.state, trees(outcome.state, {}), {}))
+    found = json.loads(opened.run(LABELS))
+    assert len(found) > 10
+    assert {"group batch", "zone=zone-0"} <= {text for text, *_ in found}
+    assert_apart([Box(*sides) for _, *sides in found])
+    rects = json.loads(opened.run(MEASURE.replace("NUMBER", "0")))
+    assert {what for what, *_ in rects} >= {"place", "subnet", "group", "node", "block"}
+    assert opened.complaints == []
 
 
 def test_nodes_are_named_once_the_view_is_close(drawn: Page) -> None:

@@ -28,7 +28,21 @@ const RANK = {place: 0, subnet: 1, inner: 2, group: 3, spare: 4, node: 5};
 const labelled = shapes.map(own => own.filter(shape => shape.what in RANK)
   .sort((a, b) => RANK[a.what] - RANK[b.what] || b.width * b.height - a.width * a.height));
 const SIZE = {place: 17, subnet: 16, inner: 13, group: 12, spare: 12, node: 11};
+const BOLD = {place: true, subnet: true};
+const PLACES = [.5, .25, .75];
 const LEAST = 9, MOST_LABELS = 300;
+
+// How wide a text is, in its own height.
+const pen = document.createElement("canvas").getContext("2d");
+const family = getComputedStyle(document.body).fontFamily, widths = new Map();
+function widthOf(text, bold) {
+  const key = (bold ? "*" : " ") + text;
+  if (!widths.has(key)) {
+    pen.font = `${bold ? 700 : 500} 100px ${family}`;
+    widths.set(key, pen.measureText(text).width / 100);
+  }
+  return widths.get(key);
+}
 
 const svgOf = number => sections[number].querySelector("svg");
 
@@ -51,18 +65,24 @@ function draw() {
   label();
 }
 
-// Like a map: the names of large things first, each where there is room, none over another.
+// Like a map: the names of large things first, each where there is room, none over another:
+// in the middle of its shape, or else a quarter from its top or bottom.
 function label() {
   const scale = scaleOf(current), taken = [], made = document.createDocumentFragment();
   for (const shape of labelled[current]) {
     if (made.childElementCount === MOST_LABELS) break;
     const found = visible(shape), fitting = found && fit(shape, found, scale);
     if (!fitting) continue;
-    const {text, size} = fitting, x = found.x + found.width / 2, y = found.y + found.height / 2;
-    const half = text.length * size * .29, high = size * .65;
-    const box = [x * scale - half, y * scale - high, x * scale + half, y * scale + high];
-    if (taken.some(o => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3])) continue;
-    taken.push(box);
+    const {text, size} = fitting, x = found.x + found.width / 2;
+    const half = widthOf(text, BOLD[shape.what]) * size / 2 + 3, high = size * .65;
+    const y = PLACES.map(place => found.y + found.height * place).find(y => {
+      const box = [x * scale - half, y * scale - high, x * scale + half, y * scale + high];
+      const covers = o => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3];
+      if (taken.some(covers)) return false;
+      taken.push(box);
+      return true;
+    });
+    if (y === undefined) continue;
     const node = document.createElementNS(SVG, "text");
     node.setAttribute("x", x);
     node.setAttribute("y", y);
@@ -87,10 +107,11 @@ function visible(shape) {
 // A prefix is never cut short, since its beginning would be another prefix.
 function fit(shape, {width, height}, scale) {
   const text = shape.what === "spare" ? `${shape.prefix} free` : shape.name || shape.prefix;
-  const room = width * scale - 8, size = Math.min(SIZE[shape.what], room / (text.length * .58));
+  const room = width * scale - 8;
+  const size = Math.min(SIZE[shape.what], room / widthOf(text, BOLD[shape.what]));
   if (height * scale < Math.max(size, LEAST) + 4) return null;
   if (size >= LEAST) return {text, size};
-  const most = Math.floor(room / (LEAST * .58));
+  const most = Math.floor(room / (LEAST * .72));
   if (!shape.name || shape.name === shape.prefix || most < 5) return null;
   return {text: text.slice(0, most - 1) + "\u2026", size: LEAST};
 }
