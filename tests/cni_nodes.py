@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,23 @@ class Node:
         status = self._agent.wait(20)
         self._agent = None
         return status
+
+    def ask(self, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+        """What the plugin hands over, without starting it; gives what it would answer."""
+        variables = b"".join(
+            f"{name}={value}".encode("utf-8", "surrogateescape") + b"\0"
+            for name, value in environment.items()
+        )
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(60)
+            caller.connect(str(self.socket))
+            caller.sendall(struct.pack("!II", len(variables), len(stdin)) + variables + stdin)
+            parts = []
+            while part := caller.recv(1 << 16):
+                parts.append(part)
+        answer = b"".join(parts)
+        assert len(answer) - 5 == int.from_bytes(answer[:4], "big")
+        return answer[4], answer[5:]
 
     def scrape(self, path: str) -> tuple[int, str]:
         """What the agent's metrics socket answers: status and text."""

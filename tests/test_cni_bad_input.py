@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,24 +46,6 @@ def pod(root: None) -> Iterator[Namespace]:  # noqa: ARG001
 def links(space: Namespace) -> set[str]:
     with space.kernel() as kernel:
         return {link.get("ifname") for link in kernel.get_links()}
-
-
-def ask(node: Node, environment: Environment, stdin: bytes) -> tuple[int, bytes]:
-    """What the plugin hands over, without starting it."""
-    variables = b"".join(
-        f"{name}={value}".encode("utf-8", "surrogateescape") + b"\0"
-        for name, value in environment.items()
-    )
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(30)
-        caller.connect(str(node.socket))
-        caller.sendall(struct.pack("!II", len(variables), len(stdin)) + variables + stdin)
-        parts = []
-        while part := caller.recv(1 << 16):
-            parts.append(part)
-    answer = b"".join(parts)
-    assert len(answer) - 5 == int.from_bytes(answer[:4], "big")
-    return answer[4], answer[5:]
 
 
 WORDS = st.sampled_from(
@@ -122,7 +102,7 @@ def test_every_request_is_answered_and_leaves_nothing(
     node: Node, pod: Namespace, data: st.DataObject
 ) -> None:
     environment, stdin = data.draw(requests(pod.path))
-    status, output = ask(node, environment, stdin)
+    status, output = node.ask(environment, stdin)
     if status:
         answer = json.loads(output)
         assert answer["cniVersion"] in VERSIONS
@@ -133,7 +113,7 @@ def test_every_request_is_answered_and_leaves_nothing(
     assert status in (0, 1)
     if environment["CNI_COMMAND"] == "ADD":
         environment["CNI_COMMAND"] = "DEL"
-        ask(node, environment, stdin)
+        node.ask(environment, stdin)
 
 
 def test_after_all_that_nothing_is_left(node: Node, pod: Namespace) -> None:
