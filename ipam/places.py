@@ -234,8 +234,8 @@ class Places:
     def _carve(self, pool: Pool, path: Path, room: Room, own: Sequence[Prefix]) -> Prefix:
         """A part for a place: by its weight where it has one, else a quarter of the largest.
 
-        A quarter leaves room beside it, and is never a large part of what is left for those to
-        come: so a hundred places that come one by one are of much the same size.
+        A quarter leaves room beside it to grow into, and something for those to come: of places
+        that come one by one the twentieth gets a 256th of the room, with halves a millionth.
         """
         largest = room.largest
         assert largest is not None  # noqa: S101 - the caller has looked

@@ -81,6 +81,27 @@ def test_commands_print_what_the_page_about_routes_shows(
         assert command(*arguments.split()).out == output
 
 
+def test_the_divided_cluster_is_what_the_page_about_addresses_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.chdir(HOUSE)
+    command = Runner(capsys)
+    file = "docs/examples/divided.yaml"
+    assert command("apply", "--yes", "-f", file).code == 0
+    page = (HOUSE / "docs/addresses.md").read_text()
+    ((arguments, output),) = re.findall(
+        r"^```console\n\$ vpcrouter (topology .*)\n((?:.*\n)*?)```$", page, re.M
+    )
+    assert command(*arguments.split()).out == output
+    blocks = {
+        row["node"]: row["cidr"]
+        for row in json.loads(command("blocks", "-f", file, "-o", "json").out)["blocks"]
+    }
+    assert blocks["node-a001"] == "100.64.16.0/26"
+    assert blocks["node-a005"] == "100.64.18.0/26"
+
+
 def test_the_demonstration_prints_what_the_readme_shows(capsys: pytest.CaptureFixture[str]) -> None:
     shortened = re.findall(r"^```\n(.*?)^```", (HOUSE / "README.md").read_text(), re.M | re.S)[1]
     shown = [line for line in shortened.splitlines() if line and not line.startswith(("$", "..."))]
