@@ -21,7 +21,9 @@ from tests.labs import NAME, apply, left_over, own_network
 from tests.namespaces import namespaces
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.process import run
+from vpcrouter.inventory import read_nodes
 from vpcrouter.lab import record, spaces
+from vpcrouter.lab.files import Health, write_node_list
 from vpcrouter.lab.lab import Lab, remove
 from vpcrouter.lab.layout import Layout, Size
 
@@ -88,6 +90,29 @@ def test_a_lab_is_made_once(folder: Path) -> None:
     remove(NAME, folder)
     with pytest.raises(BadInputError, match=r"there is no lab .*: vpcrouter lab up"):
         Lab.find(NAME, folder)
+
+
+@root
+def test_the_tour_leaves_a_lab_that_is_there_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    Lab.begin(NAME, SMALL)
+    try:
+        assert run(["lab", "tour", "--name", NAME]) == ExitCode.BAD_INPUT
+        assert record.load(NAME) is not None
+    finally:
+        remove(NAME)
+    assert "there is a lab" in capsys.readouterr().err
+
+
+@root
+def test_health_is_said_as_kubernetes_would(folder: Path) -> None:
+    lab = Lab.begin(NAME, Size(zones=1, nodes=3, pods=1, quota=6), folder)
+    write_node_list(lab.record, Health(reached={"a1", "a2"}, served={"a1", "a3"}))
+    nodes = {node.name: node for node in read_nodes(lab.record.node_list).nodes}
+    assert [(n.name, n.ready, n.avoid) for n in nodes.values()] == [
+        ("a1", True, False),
+        ("a2", True, True),
+        ("a3", False, False),
+    ]
 
 
 @root

@@ -34,8 +34,9 @@ def command(zones: int, nodes: int, pods: int, quota: int, name: str) -> ExitCod
     """Make a lab, reach every pod from every pod, follow a packet, let a forwarder lose its power,
     repair the tables, and start it anew. The lab is removed in the end, whatever happens.
     """
-    from vpcrouter.lab.lab import remove
+    from vpcrouter.lab.lab import refuse_second, remove
 
+    refuse_second(name)  # one that is there is not ours to remove
     size = ("--zones", zones, "--nodes", nodes, "--pods", pods, "--quota", quota)
     try:
         _call("up", *map(str, size), name=name)

@@ -307,6 +307,12 @@ class Lab:
             processes.stop(pid, self.record.token)
 
 
+def refuse_second(name: str, parent: Path = FOLDER) -> None:
+    """Raises BadInputError where there is a lab of this name."""
+    spaces.need_root()
+    record.refuse_second(name, parent)
+
+
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
     """Some threads; where one fails, what has not begun is left."""

@@ -93,9 +93,8 @@ def begin(name: str, size: Size, parent: Path = FOLDER) -> Record:
     Raises BadInputError where there is one of that name, UnavailableError where it cannot be
     written.
     """
+    refuse_second(name, parent)
     folder = parent / name
-    if (folder / _RECORD).exists():
-        raise BadInputError(f"there is a lab {name} already: vpcrouter lab down removes it")
     record = Record(name, folder, secrets.token_hex(8), Layout(size))
     fields = {
         "version": _VERSION,
@@ -117,6 +116,12 @@ def begin(name: str, size: Size, parent: Path = FOLDER) -> Record:
     except OSError as error:
         raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from error
     return record
+
+
+def refuse_second(name: str, parent: Path = FOLDER) -> None:
+    """Raises BadInputError where there is a lab of this name."""
+    if (parent / name / _RECORD).exists():
+        raise BadInputError(f"there is a lab {name} already: vpcrouter lab down removes it")
 
 
 def load(name: str, parent: Path = FOLDER) -> Record | None:
