@@ -10,6 +10,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 LOCKED := .venv/.locked
 READY := .venv/.ready
+TOOLS := .venv/.tools
 PACKAGES := ipam vpcrouter cni
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -24,13 +25,13 @@ demo: $(READY)  ## set up everything and run the demonstration
 lab: $(READY)  ## run a whole cluster in namespaces, fail a forwarder and repair it (needs root)
 	$(BIN)/vpcrouter lab tour
 
-test: lint  ## check everything and run the tests (SEED=n repeats the random part of a run)
+test: lint $(TOOLS)  ## check everything and run the tests (SEED=n repeats the random part of a run)
 	$(SEEDED) $(BIN)/pytest -n $(JOBS)
 
-prove: $(READY)  ## run the tests with the full counts (about an hour on two cores)
+prove: $(READY) $(TOOLS)  ## run the tests with the full counts (about an hour on two cores)
 	VPCROUTER_COUNTS=prove $(SEEDED) $(BIN)/pytest -n $(JOBS)
 
-bench: $(READY)  ## measure and print numbers (ONLY=planning runs one benchmark)
+bench: $(READY) $(TOOLS)  ## measure and print numbers (ONLY=planning runs one benchmark)
 	$(BIN)/python -m tests.bench $(ONLY)
 
 lint: $(READY)  ## style, types and the directions of imports
@@ -58,6 +59,10 @@ $(LOCKED): requirements.lock
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(TOOLS): $(LOCKED) .ci/debian-packages
+	@.ci/debian-packages $(PYTHON) tests
 	@touch $@
 
 $(READY): $(LOCKED) setup.cfg pyproject.toml
