@@ -109,12 +109,15 @@ class View:
             identity, addresses = self._uplinks.get(agent_key(record.name), ("", {}))
             if identity == record.identity:
                 uplinks[record.name] = addresses
+        networks = self.networks()
+        # A static address is for one pod by its name: no other may get it.
+        static = {address.prefix for network in networks for address in network.static}
         return Surroundings(
             own.subnet,
-            self._owned(own),
+            tuple(block for block in self._owned(own) if block not in static),
             {record.name: self._owned(record) for record in others},
             uplinks,
-            self.networks(),
+            networks,
             tuple(problem for _, problem in sorted(self._problems.items())),
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from ipam import codec
 from ipam.codec import BlockRecord, NodeRecord
 from ipam.model import Network
 from ipam.prefix import Family, Prefix
+from ipam.topology import StaticAddress
 
 RANGE = Prefix.parse("10.64.0.0/16")
 
@@ -57,6 +60,17 @@ def test_a_node_sees_its_own_subnet() -> None:
     assert seen.networks == (NETWORK,)
     assert seen.ranges == (RANGE,)
     assert seen.unrouted == ()
+
+
+def test_a_static_address_is_no_block_for_any_pod() -> None:
+    static = (StaticAddress("web", Prefix.parse("10.64.0.130/32")),)
+    changed = (codec.network_key("pods"), codec.encode(replace(NETWORK, static=static)))
+    granted = BlockRecord(static[0].prefix, "me", "i-me")
+    seen = view([*STORE, changed, (codec.block_key(granted.prefix), codec.encode(granted))])
+    assert seen.blocks == view(STORE).blocks
+    near = BlockRecord(static[0].prefix, "near/1", "i-near/1")
+    seen = view([*STORE, changed, (codec.block_key(near.prefix), codec.encode(near))])
+    assert static[0].prefix in seen.neighbours["near/1"]
 
 
 def test_a_node_with_another_identity_is_not_this_one() -> None:
