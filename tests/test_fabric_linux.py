@@ -12,9 +12,11 @@ from ipam.prefix import Prefix
 from tests.namespaces import eventually, namespaces
 from tests.routers import Router, interfaces, ip, router, settings
 from vpcrouter.fabric.linux.fabric import LinuxFabric
+from vpcrouter.fabric.linux.rows import Cidrs
 from vpcrouter.fabric.linux.settings import PROTOCOL
 from vpcrouter.fabric.port import (
     FabricUnavailableError,
+    NetworkInterface,
     Observation,
     OutdatedError,
     RefusedError,
@@ -176,3 +178,21 @@ def test_there_is_no_check_to_switch_on(linux: Router) -> None:
         linux.fabric.set_source_dest_check("eni-a0", on=True)
     with pytest.raises(RefusedError, match=r"InvalidNetworkInterfaceID\.NotFound"):
         linux.fabric.set_source_dest_check("eni-none", on=False)
+
+
+def test_the_list_of_nodes_is_read_again_only_for_a_node_that_is_new(linux: Router) -> None:
+    asked = []
+
+    def count(cidrs: Cidrs) -> list[NetworkInterface]:
+        asked.append(1)
+        found = interfaces(cidrs)
+        return found if len(asked) > 1 else found[1:]
+
+    fabric = LinuxFabric(settings(linux.space.path), count)
+    fabric.read()
+    fabric.apply("rtb-a", create(POD, "eni-a1"))
+    fabric.apply("rtb-a", Step(Action.REPLACE, POD, "eni-a2", "eni-a1", "test"))
+    assert len(asked) == 1
+    fabric.apply("rtb-a", Step(Action.REPLACE, POD, "eni-a0", "eni-a2", "test"))
+    assert len(asked) == 2
+    assert rows(fabric.read())[0].target == "eni-a0"

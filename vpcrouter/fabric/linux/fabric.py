@@ -39,12 +39,13 @@ class LinuxFabric:
         self._settings = settings
         self._interfaces = interfaces
         self._kernel = Kernel(settings.namespace)
+        self._known: tuple[NetworkInterface, ...] = ()
 
     def read(self) -> Observation:
         """What the kernel has, and who can be a next hop."""
         subnets = self._settings.subnets
         cidrs = subnet_cidrs(subnets, self._kernel.links())
-        interfaces = tuple(self._interfaces(cidrs))
+        interfaces = self._known = tuple(self._interfaces(cidrs))
         names = names_by_address(interfaces)
         routes = self._kernel.routes()
         rules = {family: self._kernel.rules(family) for family in Family}
@@ -76,7 +77,7 @@ class LinuxFabric:
         """Nothing to do: a Linux router knows no such check, and refuses to switch one on."""
         cidrs = subnet_cidrs(self._settings.subnets, self._kernel.links())
         try:
-            if interface not in {found.id for found in self._interfaces(cidrs)}:
+            if interface not in {found.id for found in self._interfaces_for(interface, cidrs)}:
                 raise _no_interface(interface)
             if on:
                 text = "a Linux router has no source/destination check"
@@ -88,7 +89,7 @@ class LinuxFabric:
         number = self._number(table)
         links = self._kernel.links()
         cidrs = subnet_cidrs(self._settings.subnets, links)
-        interfaces = self._interfaces(cidrs)
+        interfaces = self._interfaces_for(step.interface, cidrs)
         routes = of_table(self._kernel.routes(number), number)
         there = next((route for route in routes if route.destination == step.destination), None)
         names = names_by_address(interfaces)
@@ -109,6 +110,16 @@ class LinuxFabric:
             raise Ec2Error(Code.ROUTE_NOT_FOUND, f"{step.destination} has no route")
         else:
             self._kernel.delete(number, step.destination, there.target)
+
+    def _interfaces_for(self, wanted: str | None, cidrs: Cidrs) -> tuple[NetworkInterface, ...]:
+        """Those of the last read; looked up anew only where a wanted one is not among them.
+
+        The list of nodes is long, and every step needs it.
+        """
+        known = {interface.id for interface in self._known}
+        if not known or (wanted is not None and wanted not in known):
+            self._known = tuple(self._interfaces(cidrs))
+        return self._known
 
     # The checks, by the codes that EC2 has for them.
 
