@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import isclose
 
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ipam.prefix import Family
 from tests.counts import examples
-from tests.histories import Story, stories
+from tests.histories import Story, network, start, stories, table
 from tests.strict_model import Vpc
 from vpcrouter.combined import combined_load, combined_loads, least_combined_load
+from vpcrouter.model import Kind, Snapshot, TablePlan
 from vpcrouter.planner import plan
 from vpcrouter.simulate.engine import live
 from vpcrouter.wire import dump_plan
@@ -37,6 +42,66 @@ def test_the_combined_load_is_what_packets_of_all_tables_meet(story: Story) -> N
         met = combined_loads(loads)
         assert isclose(combined_load(made), max(met.values(), default=0.0), abs_tol=1e-9)
         assert least_combined_load(made) <= combined_load(made) * (1 + 1e-9)
-    assert combined_load(made) <= sum(2 * table.max_load for table in made.tables) * (1 + 1e-9)
     summary = json.loads(dump_plan(made, settled))["summary"]
     assert summary["combined_load"] == combined_load(made)
+
+
+def planned_alone(cluster: Snapshot, slack: float) -> list[TablePlan]:
+    """Each table planned as if it were the only one."""
+    alone = [replace(cluster, route_tables=(table,)) for table in cluster.route_tables]
+    return [plan(one, slack).tables[0] for one in alone]
+
+
+@settings(max_examples=examples(test=60, prove=2_000), deadline=None)
+@given(stories(max_events=3), st.sampled_from([0.0, 0.05]))
+def test_no_table_gets_worse_by_the_others(story: Story, slack: float) -> None:
+    cluster = live(story.world, story.events, 0.05, plan).end.snapshot()
+    made = plan(cluster, slack)
+    for together, alone in zip(made.tables, planned_alone(cluster, slack), strict=True):
+        assert together.proof == alone.proof
+        assert together.unserved == alone.unserved
+        assert len(together.entries) <= len(alone.entries)
+        for family, proof in together.proof.items():
+            entries = [e for e in together.entries if e.destination.family is family]
+            loads = combined_loads((e.node, e.load) for e in entries if e.node is not None)
+            if not together.unserved:
+                assert max(loads.values(), default=0) <= proof.least_load * (1 + slack) + 1e-9
+
+
+def naive(cluster: Snapshot) -> float:
+    """The combined load where every table takes the forwarders that it would take alone."""
+    loads = [
+        (entry.node, entry.load)
+        for table in planned_alone(cluster, 0.0)
+        for entry in table.entries
+        if entry.node is not None
+    ]
+    return max(combined_loads(loads).values(), default=0.0)
+
+
+@settings(max_examples=examples(test=40, prove=1_000), deadline=None)
+@given(stories(max_events=0), st.integers(2, 4))
+def test_tables_alike_carry_at_most_what_the_same_forwarders_in_all_would(
+    story: Story, number: int
+) -> None:
+    one = story.tables[0]
+    tables = tuple(replace(one, id=f"t{i}", own_subnet_weight=1.0) for i in range(number))
+    world = start(story.sizes, tables, story.pods, story.flags)
+    cluster = world.snapshot()
+    made = plan(cluster)
+    assert combined_load(made) <= naive(cluster) * (1 + 1e-9)
+    assert least_combined_load(made) <= combined_load(made) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("families", [(Family.IPV4,), (Family.IPV4, Family.IPV6)])
+def test_while_nodes_suffice_no_node_forwards_twice(families: tuple[Family, ...]) -> None:
+    """Three tables and every family take different nodes: the bound is met."""
+    tables = [table(f"t{number}", 4) for number in range(3)]
+    world = start([24, 16], tables, network(families, 16), {})
+    made = plan(world.snapshot())
+    assert combined_load(made) == max(one.max_load for one in made.tables) > 0
+    assert combined_load(made) == least_combined_load(made)
+    forwarders = [
+        entry.node for one in made.tables for entry in one.entries if entry.kind is Kind.AGGREGATE
+    ]
+    assert len(forwarders) == len(set(forwarders)) == 12 * len(families)

@@ -20,7 +20,7 @@ from ipam.prefix import Family, Prefix
 from vpcrouter.model import Block, Entry, Node, Snapshot
 from vpcrouter.planner.arrays import Ints, Positions
 from vpcrouter.planner.part import Part, part_of
-from vpcrouter.planner.plan import choose
+from vpcrouter.planner.plan import choose, shares_nodes
 from vpcrouter.planner.problem import FamilyView, NodeView
 from vpcrouter.planner.roster import Roster
 
@@ -96,15 +96,15 @@ class Planned:
         nodes = NodeView.of(snapshot)
         parts = []
         order = {}
+        burden = np.zeros(len(snapshot.nodes))
         for family in Family:
             view = FamilyView.of(snapshot, family, nodes)
             order[family] = np.argsort(view.owner, kind="stable")
-            burden = np.zeros(len(snapshot.nodes))
             for table in snapshot.route_tables:
                 chosen = choose(view, table, slack, burden)
                 part = part_of(view, table, chosen, slack)
                 parts.append(part)
-                if len(snapshot.route_tables) > 1:
+                if shares_nodes(snapshot):
                     burden = burden.copy()
                     for node, load in part.load.items():
                         burden[node] += load

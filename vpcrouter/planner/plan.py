@@ -1,7 +1,8 @@
 """The planner's front: every table and family in turn, present entries kept where they are good.
 
-Tables share no budget. They are planned in the order of their ids, and a choice among equally
-good forwarders looks at the loads that tables before have given out.
+Tables share no budget. They are planned family by family in the order of their ids, and a choice
+among equally good forwarders looks at the loads that have been given out before, in either family:
+so no table gets worse, and what a node carries in all of them is kept low.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
 from vpcrouter.planner.solve import Kind as How
-from vpcrouter.transition import transition
+from vpcrouter.reachability.ground import Ground
+from vpcrouter.transition import transition_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     decided = decide(snapshot, slack)
     if not snapshot.nodes:
         return decided
+    ground = Ground.physical(snapshot)
     return Plan(
         tuple(
-            replace(each, steps=_steps(snapshot, table, each))
+            replace(each, steps=_steps(ground, table, each))
             for table, each in zip(snapshot.route_tables, decided.tables, strict=True)
         )
     )
@@ -72,22 +75,26 @@ def decide(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     """What every route table should hold: a plan as ``plan`` makes it, but without steps."""
     nodes = NodeView.of(snapshot)
     views = {f: FamilyView.of(snapshot, f, nodes) for f in Family}
-    nothing = np.zeros(len(snapshot.nodes))
-    burden = dict.fromkeys(Family, nothing)
-    tables = []
-    for table in snapshot.route_tables:
-        families = {}
-        for family in Family:
-            families[family] = _plan_family(views[family], table, slack, burden[family])
-            if families[family].node_load and len(snapshot.route_tables) > 1:
-                burden[family] = _added(burden[family], families[family].node_load)
-        tables.append(_table_plan(snapshot, table, families))
-    return Plan(tuple(tables))
+    burden = np.zeros(len(snapshot.nodes))
+    parts: dict[str, dict[Family, _FamilyPlan]] = {table.id: {} for table in snapshot.route_tables}
+    for family in Family:
+        for table in snapshot.route_tables:
+            part = _plan_family(views[family], table, slack, burden)
+            parts[table.id][family] = part
+            if part.node_load and shares_nodes(snapshot):
+                burden = _added(burden, part.node_load)
+    return Plan(tuple(_table_plan(snapshot, t, parts[t.id]) for t in snapshot.route_tables))
 
 
-def _steps(snapshot: Snapshot, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
+def shares_nodes(snapshot: Snapshot) -> bool:
+    """Whether a node can carry a load in more than one table or family."""
+    families = sum(bool(len(columns)) for columns in snapshot.blocks.values())
+    return families * len(snapshot.route_tables) > 1
+
+
+def _steps(ground: Ground, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
     target = [Entry(entry.destination, entry.interface) for entry in decided.entries]
-    return transition(snapshot, table, target).steps
+    return transition_on(ground, table, target).steps
 
 
 def _table_plan(
