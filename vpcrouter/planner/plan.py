@@ -35,8 +35,7 @@ from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
 from vpcrouter.planner.solve import Kind as How
-from vpcrouter.reachability.ground import Ground
-from vpcrouter.transition import transition_on
+from vpcrouter.transition import transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,9 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     decided = decide(snapshot, slack)
     if not snapshot.nodes:
         return decided
-    ground = Ground.physical(snapshot)
     return Plan(
         tuple(
-            replace(each, steps=_steps(ground, table, each))
+            replace(each, steps=_steps(snapshot, table, each))
             for table, each in zip(snapshot.route_tables, decided.tables, strict=True)
         )
     )
@@ -92,9 +90,9 @@ def shares_nodes(snapshot: Snapshot) -> bool:
     return families * len(snapshot.route_tables) > 1
 
 
-def _steps(ground: Ground, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
+def _steps(snapshot: Snapshot, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
     target = [Entry(entry.destination, entry.interface) for entry in decided.entries]
-    return transition_on(ground, table, target).steps
+    return transition(snapshot, table, target).steps
 
 
 def _table_plan(
