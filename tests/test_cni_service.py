@@ -1,11 +1,10 @@
-"""What an agent does besides pods: blocks, routes within a second, masquerade, reports, metrics."""
+"""What an agent does besides pods: blocks, routes, masquerade, reports, metrics."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_a_node_that_registers_gets_blocks_and_serves(
     store.close()
 
 
-def test_a_neighbours_new_block_is_a_route_within_a_second(node: Node) -> None:
+def test_a_neighbours_new_block_becomes_a_route_and_stays_one(node: Node) -> None:
     claims = [Claim("node-1", "subnet-1", "i-node-1"), Claim("node-2", "subnet-1", "i-node-2")]
     admit(node.store, claims)
     store = SqliteStore(node.store)
@@ -97,10 +96,8 @@ def test_a_neighbours_new_block_is_a_route_within_a_second(node: Node) -> None:
     theirs = {str(block) for block in owners.load().blocks("node-2")}
     eventually(lambda: routes(node) == theirs)
     owners.grow("node-2", 1, BUDGET)
-    start = time.monotonic()
     theirs = {str(block) for block in owners.load().blocks("node-2")}
     eventually(lambda: routes(node) == theirs)
-    assert time.monotonic() - start < 2  # one second and a busy machine
     item = store.get("/nodes/node-2")
     assert item is not None
     revision = item.mod_revision
@@ -150,27 +147,6 @@ def test_only_what_leaves_the_networks_is_masqueraded(
         (address, "203.0.113.1"),
         (address, "10.64.255.1"),
     }
-
-
-def test_a_pod_that_lost_its_link_leaves_its_addresses(
-    node: Node, pods: tuple[Namespace, ...]
-) -> None:
-    admit(node.store, [Claim("node-1", "subnet-1", "i-node-1")])
-    node.start()
-    _, first = node.call("ADD", "c1", pods[0].path)
-    _, second = node.call("ADD", "c2", pods[1].path)
-    address, _ = addresses_of(second)
-    time.sleep(10.5)  # until the agent has looked after its pods once
-    with node.space.kernel() as kernel:
-        kernel.route("del", dst=f"{address}/32", scope=253)
-    with pods[0].kernel() as kernel:
-        kernel.link("del", index=kernel.link_lookup(ifname="eth0")[0])
-    eventually(lambda: "c1 has lost its link" in node.log, seconds=15)
-    eventually(lambda: node.space.ping(address), seconds=15)
-    status, error = node.call("CHECK", "c1", pods[0].path, {"prevResult": first})
-    assert (status, error["code"]) == (1, 101)
-    assert node.call("DEL", "c1", pods[0].path) == (0, {})
-    assert node.call("CHECK", "c2", pods[1].path, {"prevResult": second}) == (0, {})
 
 
 def test_metrics_are_what_prometheus_reads(node: Node, pods: tuple[Namespace, ...]) -> None:
