@@ -118,8 +118,8 @@ def _recent(
 
 def _text(rows: Sequence[Forecast], output: Output, *, everything: bool) -> str:
     shown = rows if everything else rows[:LISTED]
-    headings = ["KIND", "NAME", "FAMILY", "#NODES", "#NODES A DAY", "#FREE NODES", "LAST"]
-    headings += ["#FREE BLOCKS", "LAST"]
+    headings = ["KIND", "NAME", "FAMILY", "#NODES", "#NODES A DAY", "#FREE NODES", "NODES LAST"]
+    headings += ["#FREE BLOCKS", "BLOCKS LAST"]
     if output is Output.WIDE:
         headings += ["#BLOCKS A DAY", "#SAMPLES", "#OVER DAYS", "NETWORK", "PATH"]
     hidden = len(rows) - len(shown)
