@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from ipam.checking import check
 from ipam.store.port import Delete, Put
 from ipam.store.sqlite import SqliteStore
 from tests.clusters import Files
-from tests.commands import Runner, is_one_line
+from tests.commands import REPOSITORY, Runner, is_one_line
+from vpcrouter.keeping import READERS
 
 
 @pytest.fixture
@@ -46,6 +50,22 @@ def test_a_store_in_order_has_no_contradiction(command: Runner, files: Files) ->
     assert ended.code == 0
     assert ended.out.endswith(" records, 0 contradictions\n")
     assert ended.err == ""
+
+
+def test_the_records_of_every_part_of_the_program_are_known_to_the_check() -> None:
+    folders = set()
+    for file in (
+        f for package in ("ipam", "cni", "vpcrouter") for f in (REPOSITORY / package).rglob("*.py")
+    ):
+        for statement in ast.parse(file.read_text()).body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+                value = statement.value.value
+                if isinstance(value, str) and re.fullmatch(r"/[a-z]+/", value):
+                    folders.add(value)
+    assert len(folders) > 10
+    for folder in folders:
+        found = check([(f"{folder}x", b"")], None, (), READERS)
+        assert not any("no record that is known" in one.problem for one in found), folder
 
 
 def test_a_store_that_is_not_there_is_no_store_in_order(command: Runner, tmp_path: Path) -> None:

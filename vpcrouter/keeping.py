@@ -17,9 +17,10 @@ from ipam.store.sqlite import SqliteStore
 from vpcrouter.config import ClusterFile, load_cluster
 from vpcrouter.ownership import CHECKS, ROUTES, decode_routes
 from vpcrouter.samples import SAMPLES, decode_series
+from vpcrouter.weights import WEIGHTS, decode_steady
 
-AGENTS = "/agents/"
-"""What the nodes' agents report; they write it anew by themselves."""
+PASSING = ("/agents/", "/reports/", "/calls/")
+"""What agents and the service write anew by themselves: whatever it says, it does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Keeper:
     def check(self, archive: Archive) -> tuple[Contradiction, ...]:
         """What contradicts itself, or the cluster file, in these records."""
         items = archive.records.items()
-        return check(items, self.file.cluster, self.file.networks, _READERS)
+        return check(items, self.file.cluster, self.file.networks, READERS)
 
     def damage(self) -> tuple[Contradiction, ...]:
         """What is wrong with the file of the store."""
@@ -86,9 +87,10 @@ def _read_anything(key: str, value: bytes) -> object:
     return key, value
 
 
-_READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, Reader] = {
     ROUTES: _read_route,
     CHECKS: _read_anything,
-    AGENTS: _read_anything,
     SAMPLES: decode_series,
+    WEIGHTS: decode_steady,
+    **dict.fromkeys(PASSING, _read_anything),
 }
