@@ -15,7 +15,8 @@ from typing import TypeVar
 from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.errors import BadInputError, UnavailableError
-from ipam.model import Network, Node, Place, SubnetShare, check_groups, check_network, empty_space
+from ipam.model import Network, Node, Place, SubnetShare, check_groups, empty_space
+from ipam.network import check_network
 from ipam.networks import check_change
 from ipam.prefix import Prefix
 

@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ipam.errors import BadInputError
-from ipam.model import Network, Node, Place, State, SubnetShare, check_networks, state
+from ipam.model import Network, Node, Place, State, SubnetShare, state
+from ipam.network import check_networks
 from ipam.pools import still_valid
 from ipam.prefix import Prefix
 from ipam.topology import Path, shown

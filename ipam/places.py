@@ -8,11 +8,12 @@ places inside the subnet get their parts there, and so do places around it that 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
 
 from ipam.draft import Draft
 from ipam.model import network_of
+from ipam.parts import around_each, common, empty_parts, first_with_room, overlapping
 from ipam.pools import Option, Pool
 from ipam.prefix import Family, Prefix
 from ipam.shares import Room, shared_out, spare_in, take_further, without
@@ -48,7 +49,7 @@ class Places:
         wanted = pool.ranges
         if region is not None:
             wanted = [prefix for prefix in region if any(r.contains(prefix) for r in wanted)]
-        return [part for prefix in wanted for part in _common(groups, prefix)]
+        return [part for prefix in wanted for part in common(groups, prefix)]
 
     def parts(self, option: Option) -> list[tuple[Space, Prefix]]:
         """The parts of its subnet's spaces where a node's blocks should come from."""
@@ -60,9 +61,9 @@ class Places:
         spaces = self._usable_spaces(option)
         prefixes = [space.prefix for space in spaces]
         return [
-            (next(_around(spaces, prefixes, part)), part)
+            (next(around_each(spaces, prefixes, part)), part)
             for prefix in inside
-            for part in _common(prefixes, prefix)
+            for part in common(prefixes, prefix)
         ]
 
     # The first parts
@@ -175,7 +176,7 @@ class Places:
         limits = self._prefixes(pool, fixed[-1]) if fixed else pool.ranges
         for space in self._usable_spaces(option) if places else ():
             for part in without(space.prefix, foreign, {space.family: space.node_length}):
-                found = _with_room(space, part)
+                found = first_with_room(space, part)
                 if found is not None and any(limit.contains(found) for limit in limits):
                     for path in places:
                         if not any(p.contains(found) for p in self._prefixes(pool, path)):
@@ -269,7 +270,7 @@ class Places:
             ranges = pool.ranges
             around = [p for p in self._prefixes(pool, path) if any(r.contains(p) for r in ranges)]
             around = around if path else ranges
-            taken = [p for prefix in around for p in _overlapping(self._subnets(pool), prefix)]
+            taken = [p for prefix in around for p in overlapping(self._subnets(pool), prefix)]
             taken += self._given(pool, path)
             room = Room(self._draft.networks, spare_in(self._draft.networks, around, taken))
             self._rooms[key] = room
@@ -288,7 +289,7 @@ class Places:
                 empty
                 for space, part in self._parts(option, outer)
                 for inner in without(part, given, {space.family: space.node_length})
-                for empty in _empty(space, inner)
+                for empty in empty_parts(space, inner)
             ]
             room = Room(self._draft.networks, parts)
             self._rooms[key] = room
@@ -340,9 +341,9 @@ class Places:
             if room is None:
                 continue
             if subnet:
-                parts = _empty(self._draft.space(subnet, prefix), prefix)
+                parts = empty_parts(self._draft.space(subnet, prefix), prefix)
             else:
-                taken = _overlapping(self._subnets(pool), prefix)
+                taken = overlapping(self._subnets(pool), prefix)
                 parts = spare_in(self._draft.networks, [prefix], taken)
             for part in parts:
                 room.add(part)
@@ -368,7 +369,7 @@ class Places:
 
     def _has_subnets(self, pool: Pool, path: Path) -> bool:
         around = self._prefixes(pool, path) if path else pool.ranges
-        return any(_overlapping(self._subnets(pool), prefix) for prefix in around)
+        return any(overlapping(self._subnets(pool), prefix) for prefix in around)
 
 
 def _is_fixed(pool: Pool, path: Path) -> bool:
@@ -379,53 +380,3 @@ def _is_fixed(pool: Pool, path: Path) -> bool:
 
 def _order(pool: Pool, path: Path) -> tuple[str, Path]:
     return pool.name, path
-
-
-def _overlapping(prefixes: Sequence[Prefix], prefix: Prefix) -> list[Prefix]:
-    """Those of disjoint prefixes in order that share addresses with another one."""
-    first = bisect_left(prefixes, Prefix(prefix.family, prefix.value, 0))
-    last = bisect_left(prefixes, Prefix(prefix.family, prefix.last + 1, 0))
-    if first and prefixes[first - 1].contains(prefix):
-        first -= 1
-    return list(prefixes[first:last])
-
-
-def _common(prefixes: Sequence[Prefix], prefix: Prefix) -> list[Prefix]:
-    """What another prefix has in common with disjoint ones in order."""
-    found = _overlapping(prefixes, prefix)
-    return [prefix] if len(found) == 1 and found[0].contains(prefix) else found
-
-
-def _around(spaces: Sequence[Space], prefixes: Sequence[Prefix], prefix: Prefix) -> Iterator[Space]:
-    for found in _overlapping(prefixes, prefix):
-        yield spaces[bisect_left(prefixes, found)]
-
-
-def _empty(space: Space, prefix: Prefix) -> Iterator[Prefix]:
-    """The widest parts of a prefix in which nothing is given out and something can be."""
-    pending = [prefix]
-    while pending:
-        part = pending.pop()
-        if part.length > space.node_length:
-            continue
-        load, free, _ = space.measure(part)
-        if not load and free:
-            yield part
-        elif free:
-            pending += part.halves()
-
-
-def _with_room(space: Space, prefix: Prefix) -> Prefix | None:
-    """The first node prefix in use of a prefix in which a block is left."""
-    pending = [prefix]
-    while pending:
-        part = pending.pop()
-        if part.length > space.node_length:
-            continue
-        _, free, room = space.measure(part)
-        if not free and not room:
-            continue
-        if part.length == space.node_length:
-            return part
-        pending += part.halves()[::-1]
-    return None

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ipam.errors import BadInputError
-from ipam.model import Network, check_network, check_networks
+from ipam.model import Network
+from ipam.network import check_network, check_networks
 from ipam.prefix import Family, Prefix, parse_address
 from ipam.topology import NamedGroup, topology
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ipam.errors import BadInputError
-from ipam.model import Claim, Network, State, check_networks
+from ipam.model import Claim, Network, State
+from ipam.network import check_networks
 from ipam.networks import conflicts
 from ipam.pools import still_valid
 from ipam.prefix import Prefix

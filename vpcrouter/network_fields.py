@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from ipam.errors import BadInputError
-from ipam.model import Network, check_network, check_networks
+from ipam.network import Network, check_network, check_networks
 from ipam.prefix import Family, Prefix, merge, parse_address, spanned
 from ipam.topology import (
     GROUPS,
