@@ -309,7 +309,8 @@ def _aws(source: AwsSource, quota: int | None) -> tuple[Fabric, Clock]:
     from vpcrouter.fabric.aws.fabric import open_aws
 
     clock = SystemClock()
-    return open_aws(source.region, source.vpc, source.endpoint, quota, clock), clock
+    place = (source.region, source.vpc, source.endpoint)
+    return open_aws(*place, quota, clock, source.queue), clock
 
 
 def _with_checks_off(described: Observation, store: Store) -> Observation:

@@ -55,11 +55,15 @@ class SimulatedSource:
 
 @dataclass(frozen=True, slots=True)
 class AwsSource:
-    """A VPC of AWS; ``endpoint`` is the URL of another than the region's own, None: that one."""
+    """A VPC of AWS; ``endpoint`` is the URL of another than the region's own, None: that one.
+
+    ``queue`` is the URL of a queue with events about instances.
+    """
 
     region: str
     vpc: str
     endpoint: str | None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _source(
     if isinstance(fabric, _SimulatedFabric):
         return SimulatedSource(folder / Path(fabric.describe).expanduser())
     if isinstance(fabric, _AwsFabric):
-        return AwsSource(fabric.region, fabric.vpc, fabric.endpoint)
+        return AwsSource(fabric.region, fabric.vpc, fabric.endpoint, fabric.queue)
     _check_subnets(document, fabric.subnets)
     namespace = fabric.namespace
     return LinuxSource(
@@ -203,6 +207,7 @@ _KERNEL_TABLES = range(253, 256)  # default, main, local
 _REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
 _VPC = r"^vpc-[0-9a-z]+$"
 _URL = r"^https?://[^/\s]+/?$"
+_QUEUE = r"^https?://[^/\s]+/[^\s]+$"
 _INTERFACE = r"^[^\s/:]{1,15}$"
 _SHAPES = {
     GROUP_NAME: "a name has no control characters",
@@ -210,6 +215,7 @@ _SHAPES = {
     _REGION: "a region is named like eu-central-1",
     _VPC: "a VPC is named like vpc-0123456789abcdef0",
     _INTERFACE: "an interface has a name like br-a, of at most 15 characters",
+    _QUEUE: "a queue is a URL like https://sqs.eu-central-1.amazonaws.com/111122223333/name",
     _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
 }
 _PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
@@ -228,6 +234,7 @@ class _AwsFabric(Strict):
     region: str = Field(pattern=_REGION)
     vpc: str = Field(pattern=_VPC)
     endpoint: str | None = Field(None, pattern=_URL)
+    queue: str | None = Field(None, pattern=_QUEUE)
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
     soft_limit: int | None = Field(None, ge=0, le=1_000_000)

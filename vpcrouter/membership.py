@@ -7,7 +7,7 @@ the cloud says that its instance is gone: nothing is taken away because it is mi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipam.model import Claim, Network, State
 from ipam.model import Node as Owner
@@ -74,7 +74,9 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
     matched = match_interfaces(candidates, observation.interfaces)
     members = {
         node.name: Member(
-            node, matched.interfaces[node.name], _runs(observation, matched.interfaces[node.name])
+            _with_notice(observation, node, matched.interfaces[node.name]),
+            matched.interfaces[node.name],
+            _runs(observation, matched.interfaces[node.name]),
         )
         for node in candidates
         if node.name in matched.interfaces
@@ -97,6 +99,13 @@ def claims_of(members: Mapping[str, Member], networks: Iterable[Network]) -> tup
 def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:
     """Those labels of a node that a topology asks for."""
     return tuple((name, node.labels[name]) for name in sorted(asked) if node.labels.get(name))
+
+
+def _with_notice(
+    observation: Observation, node: KubernetesNode, interface: NetworkInterface
+) -> KubernetesNode:
+    """The node; it is leaving where the cloud is about to take its instance away."""
+    return replace(node, leaving=True) if interface.instance in observation.leaving else node
 
 
 def _runs(observation: Observation, interface: NetworkInterface) -> bool:

@@ -15,14 +15,17 @@ from vpcrouter.cli.output import complain, counted, few, write
 from vpcrouter.cli.plan import make_plan
 from vpcrouter.cli.report import say_blocked, say_unserved, say_view
 from vpcrouter.cluster import Cluster
+from vpcrouter.fabric.port import Listening
 from vpcrouter.model import Step
 from vpcrouter.reconcile import (
+    CloudEvents,
     Ended,
     Event,
     Held,
     Loop,
     Lost,
     NodeListChanges,
+    Signals,
     Timing,
     Together,
     means_of,
@@ -39,11 +42,17 @@ def follow(path: Path, slack: float | None, output: Output) -> ExitCode:
     means = means_of(cluster)
     with closing(cluster), closing(means.workers), stopped_by_signals() as stop:
         share = cluster.file.planning.slack if slack is None else slack
-        signals = Together([NodeListChanges(cluster.file.nodes)])
-        loop = Loop(cluster, means, lambda s: make_plan(s, share), signals, Timing())
+        signals: list[Signals] = [NodeListChanges(cluster.file.nodes)]
+        events = cluster.fabric.listen() if isinstance(cluster.fabric, Listening) else None
+        if events is not None and isinstance(cluster.fabric, Listening):
+            signals.append(CloudEvents(events, cluster.fabric))
+        loop = Loop(cluster, means, lambda s: make_plan(s, share), Together(signals), Timing())
         printer = _Printer(output)
         for event in loop.run(stop):
             printer.show(event)
+            printer.say_deaf("" if events is None else events.problem)
+        if events is not None:
+            events.close()
     return ExitCode.DONE
 
 
@@ -90,6 +99,11 @@ class _Printer:
             self._complain("held", event.problem, "")
         elif isinstance(event, Ended):
             self._ended(event)
+
+    def say_deaf(self, problem: str) -> None:
+        """Complain where events are not heard of."""
+        if self._is_news("events", problem):
+            complain(problem)
 
     def _ended(self, event: Ended) -> None:
         if event.halted:

@@ -6,7 +6,7 @@ port shows through it. Errors are classed by what the caller does about them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -136,7 +136,8 @@ class Observation:
 
     ``local`` are its own CIDRs, ``quota`` the entries that each table takes per family.
     ``instances`` has only those that were reported. ``warnings`` say what had to be assumed,
-    ``quota_source`` where the quota is from ("applied to the account").
+    ``quota_source`` where the quota is from ("applied to the account"). ``leaving`` are instances
+    that the cloud is about to take away.
     """
 
     vpc: str
@@ -148,6 +149,7 @@ class Observation:
     quota: Mapping[Family, int]
     warnings: tuple[str, ...] = ()
     quota_source: str = ""
+    leaving: frozenset[str] = frozenset()
 
 
 class Fabric(Protocol):
@@ -174,6 +176,46 @@ class Fabric(Protocol):
 
         Returns only once it is known to have happened. Raises a FabricError.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An instance is in a state by now; None: the cloud is about to take it away."""
+
+    instance: str
+    state: InstanceState | None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it can no longer be used, or soon not any more."""
+        return self.state not in (InstanceState.PENDING, InstanceState.RUNNING)
+
+
+class Events(Protocol):
+    """Hears of instances. ``problem`` says why it does not, where it does not."""
+
+    problem: str
+
+    def take(self) -> Sequence[Heard]:
+        """What was heard since this was asked last."""
+        ...
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A fabric that may hear of what happens to instances before it reads it."""
+
+    def listen(self) -> Events | None:
+        """Begin to hear; None where nothing was given to hear from."""
+        ...
+
+    def hear(self, heard: Heard) -> None:
+        """Let reads know, until one was made since."""
         ...
 
 

@@ -4,9 +4,10 @@ from vpcrouter.reconcile.alarm import Timing, Urgency
 from vpcrouter.reconcile.events import Ended, Event, Held, Lost
 from vpcrouter.reconcile.loop import Loop
 from vpcrouter.reconcile.means import means_of
-from vpcrouter.reconcile.signals import NodeListChanges, Signals, Together
+from vpcrouter.reconcile.signals import CloudEvents, NodeListChanges, Signals, Together
 
 __all__ = [
+    "CloudEvents",
     "Ended",
     "Event",
     "Held",

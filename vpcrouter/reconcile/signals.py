@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ipam.errors import BadInputError
+from vpcrouter.fabric.port import Events, Listening
 from vpcrouter.inventory import read_nodes
 from vpcrouter.reconcile.alarm import Urgency
 
@@ -28,6 +29,22 @@ class Together:
     def poll(self) -> Urgency:
         """The most urgent of all."""
         return max((each.poll() for each in self._signals), default=Urgency.NOTHING)
+
+
+class CloudEvents:
+    """What the cloud says about instances, before it is read; ``fabric`` learns of it."""
+
+    def __init__(self, events: Events, fabric: Listening) -> None:
+        self._events = events
+        self._fabric = fabric
+
+    def poll(self) -> Urgency:
+        """Whether instances came or went."""
+        worst = Urgency.NOTHING
+        for heard in self._events.take():
+            self._fabric.hear(heard)
+            worst = max(worst, Urgency.FAILURE if heard.is_failure else Urgency.CHANGE)
+        return worst
 
 
 class NodeListChanges:

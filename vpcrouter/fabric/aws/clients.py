@@ -5,8 +5,9 @@ botocore's own retries are off: they know neither which calls may be repeated no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -86,6 +87,35 @@ class Clients:
                 "service-quotas", region_name=region, endpoint_url=endpoint, config=config
             )
         self.region = region
+        self._session = session
+        self._endpoint = endpoint
+        self._config = config
+
+    def sqs(self) -> Sqs:
+        """A client for queues, which few need. Raises BadInputError."""
+        with _built():
+            client: Sqs = self._session.client(
+                "sqs", region_name=self.region, endpoint_url=self._endpoint, config=self._config
+            )
+        return client
+
+
+class Sqs(Protocol):
+    """The two calls of SQS that are made."""
+
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803 - boto3's names
+        MaxNumberOfMessages: int,  # noqa: N803
+        WaitTimeSeconds: int,  # noqa: N803
+    ) -> Mapping[str, Any]:
+        """Messages, after waiting for the first one."""
+        ...
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> object:  # noqa: N803
+        """Take a message out."""
+        ...
 
 
 def connect(region: str, endpoint: str | None) -> Clients:

@@ -16,7 +16,14 @@ from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.quota import Quota, applied_quota
 from vpcrouter.fabric.describe import parse_describe, parse_tables
 from vpcrouter.fabric.firewalls import Firewalls, parse_firewalls
-from vpcrouter.fabric.port import Clock, FabricUnavailableError, Observation, Table
+from vpcrouter.fabric.port import (
+    Clock,
+    FabricUnavailableError,
+    Heard,
+    InstanceState,
+    Observation,
+    Table,
+)
 from vpcrouter.jsonfile import JsonObject
 
 Item = dict[str, Any]
@@ -35,6 +42,12 @@ _SECONDS_PER_PAGE = {"NetworkInterfaces": 24.0, "Reservations": 12.0}
 """What takes many pages is good for longer, so that looking again and again stays cheap."""
 
 _ASK_AGAIN_SECONDS = 60.0
+
+_LAG_SECONDS = 120.0
+"""For so long a read may not show yet what was heard of."""
+
+_NOTICE_SECONDS = 600.0
+"""A spot instance is taken away two minutes after its notice; some stay a little longer."""
 
 _BATCH = 100
 _UNKNOWN_WEIGHT = 100  # above every weight that AWS has published
@@ -61,6 +74,7 @@ class Discovery:
         self._lists: dict[str, Item] = {}
         self._quota: tuple[Quota, float] | None = None
         self._expected: dict[str, float] = {}
+        self._heard: dict[str, tuple[Heard, float]] = {}
 
     def observe(self) -> Observation:
         """The VPC now. Raises FabricUnavailableError, also where answers contradict each other."""
@@ -76,7 +90,38 @@ class Discovery:
             self._answers.clear()
             text = f"{error}: the VPC was changed meanwhile, perhaps: try again"
             raise FabricUnavailableError("", text) from error
-        return replace(seen, warnings=(*seen.warnings, *warnings), quota_source=quota.source)
+        instances, leaving = self._with_heard(seen.instances)
+        return replace(
+            seen,
+            instances=instances,
+            leaving=leaving,
+            warnings=(*seen.warnings, *warnings),
+            quota_source=quota.source,
+        )
+
+    def hear(self, heard: Heard) -> None:
+        """Something has happened to an instance just now."""
+        self._heard[heard.instance] = (heard, self._clock.now())
+
+    def _with_heard(
+        self, instances: Mapping[str, InstanceState]
+    ) -> tuple[Mapping[str, InstanceState], frozenset[str]]:
+        """The states with what was heard since they were read; and who is about to go."""
+        now = self._clock.now()
+        answer = self._answers.get("Reservations")
+        read = answer.at if answer is not None else now
+        self._heard = {
+            name: (heard, at)
+            for name, (heard, at) in self._heard.items()
+            if now - at <= (_NOTICE_SECONDS if heard.state is None else _LAG_SECONDS)
+        }
+        told = {
+            name: heard.state
+            for name, (heard, at) in self._heard.items()
+            if heard.state is not None and name in instances and at + _LAG_SECONDS > read
+        }
+        leaving = frozenset(n for n, (heard, _) in self._heard.items() if heard.state is None)
+        return {**instances, **told}, leaving
 
     def table(self, name: str) -> Table | None:
         """One route table now; None where there is none. Raises FabricUnavailableError."""

@@ -18,13 +18,16 @@ from vpcrouter.fabric.aws.clients import (
     translated,
 )
 from vpcrouter.fabric.aws.discovery import Discovery
+from vpcrouter.fabric.aws.events import QueueEvents
 from vpcrouter.fabric.aws.quota import Quota
 from vpcrouter.fabric.aws.rows import Rows
 from vpcrouter.fabric.codes import Call, Ec2Error, fabric_error
 from vpcrouter.fabric.guard import is_done
 from vpcrouter.fabric.port import (
     Clock,
+    Events,
     FabricUnavailableError,
+    Heard,
     Observation,
     OutdatedError,
     Table,
@@ -39,8 +42,16 @@ _CIDR = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6CidrB
 class AwsFabric:
     """One VPC of one region. Several threads may make changes, each in tables of its own."""
 
-    def __init__(self, clients: Clients, vpc: str, quota: int | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        vpc: str,
+        quota: int | None,
+        clock: Clock,
+        queue: str | None = None,
+    ) -> None:
         self._clients = clients
+        self._queue = queue
         self._clock = clock
         self._rows = Rows(clock)
         self.discovery = Discovery(clients, vpc, quota, clock)
@@ -55,6 +66,16 @@ class AwsFabric:
     def expect(self, instances: Collection[str]) -> None:
         """Let the next read know of these instances, if they are there."""
         self.discovery.expect(instances)
+
+    def hear(self, heard: Heard) -> None:
+        """Let reads know of it, until one was made since."""
+        self.discovery.hear(heard)
+
+    def listen(self) -> Events | None:
+        """Begin to take events out of the queue, if one was given."""
+        if self._queue is None:
+            return None
+        return QueueEvents(self._clients.sqs(), self._queue, self._clock)
 
     def quota(self) -> Quota:
         """What a table takes, and how that is known."""
@@ -138,7 +159,15 @@ class AwsFabric:
 
 
 def open_aws(
-    region: str, vpc: str, endpoint: str | None, quota: int | None, clock: Clock
+    region: str,
+    vpc: str,
+    endpoint: str | None,
+    quota: int | None,
+    clock: Clock,
+    queue: str | None = None,
 ) -> AwsFabric:
-    """The fabric of a VPC. Raises BadInputError where a setting is none."""
-    return AwsFabric(connect(region, endpoint), vpc, quota, clock)
+    """The fabric of a VPC; ``queue`` is the URL of one with events about instances.
+
+    Raises BadInputError where a setting is none.
+    """
+    return AwsFabric(connect(region, endpoint), vpc, quota, clock, queue)

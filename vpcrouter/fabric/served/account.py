@@ -33,10 +33,15 @@ _CIDR_KEYS = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6
 
 
 class Account:
-    """The answers to describing calls. ``vpc`` is the one VPC in which something can change."""
+    """The answers to describing calls. ``vpc`` is the one VPC in which something can change.
+
+    ``queue`` holds the messages of its queue by their handles, oldest first.
+    """
 
     def __init__(self, file: JsonObject, vpc: SimulatedVpc, start: Observation) -> None:
         self.vpc = vpc
+        self.queue: dict[str, str] = {}
+        self._sent = 0
         self._file = file.fields
         self._start = start
         self._families = {name: p.family for name, p in parse_prefix_lists(file).items()}
@@ -62,6 +67,11 @@ class Account:
     def name(self) -> str:
         """The id of the VPC."""
         return self._start.vpc
+
+    def send(self, body: str) -> None:
+        """Put a message into the queue, as EventBridge would."""
+        self._sent += 1
+        self.queue[f"message-{self._sent}"] = body
 
     def vpcs(self) -> list[Item]:
         """The VPCs."""

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +15,7 @@ from typing import Protocol
 from ipam.errors import UnavailableError
 from vpcrouter.fabric.codes import Code, Ec2Error
 from vpcrouter.fabric.port import FabricUnavailableError, UnknownOutcomeError
-from vpcrouter.fabric.served import ec2, quotas, xml
+from vpcrouter.fabric.served import ec2, queues, quotas, xml
 from vpcrouter.fabric.served.account import Account
 from vpcrouter.fabric.served.parameters import Parameters
 
@@ -53,6 +53,10 @@ class Undisturbed:
         """Nothing."""
 
 
+class _JsonCalls(Protocol):
+    def answer_call(self, account: Account, action: str, body: str) -> Mapping[str, object]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
@@ -73,6 +77,8 @@ class Endpoint:
         """Answer one request. Raises LostError where it is to get no answer."""
         if target.startswith(quotas.TARGET):
             return self._answer_quotas(authorization, target.removeprefix(quotas.TARGET), body)
+        if target.startswith(queues.TARGET):
+            return self._answer_sqs(authorization, target.removeprefix(queues.TARGET), body)
         return self._answer_ec2(authorization, body)
 
     def _answer_ec2(self, authorization: str, body: str) -> _Answer:
@@ -99,11 +105,20 @@ class Endpoint:
 
     def _answer_quotas(self, authorization: str, action: str, body: str) -> _Answer:
         kind = "application/x-amz-json-1.1"
+        return self._answer_json(authorization, ("servicequotas", action, body), kind, quotas)
+
+    def _answer_sqs(self, authorization: str, action: str, body: str) -> _Answer:
+        return self._answer_json(authorization, ("sqs", action, body), queues.KIND, queues)
+
+    def _answer_json(
+        self, authorization: str, request: tuple[str, str, str], kind: str, answers: _JsonCalls
+    ) -> _Answer:
+        service, action, body = request
         try:
-            self._check_scope(authorization, "servicequotas")
+            self._check_scope(authorization, service)
             with self._lock:
                 self._interference.before(action)
-                members = quotas.answer_call(self._account, action, body)
+                members = answers.answer_call(self._account, action, body)
                 self._interference.after(action)
         except Ec2Error as error:
             text = json.dumps({"__type": error.code, "Message": error.message})

@@ -1,0 +1,150 @@
+"""Odd VPCs and tables: what goes on goes on, and what does not is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.aws import Served, served, session
+from tests.commands import Runner, is_one_line
+from tests.test_aws_commands import CLUSTER
+from tests.test_cluster import NAMES, write
+from tests.vpcs import Document, vpc_document, write_document
+from vpcrouter.fabric.aws.clients import Clients
+from vpcrouter.fabric.codes import Ec2Error
+
+DENIED = Ec2Error("UnauthorizedOperation", "You are not authorized to perform this operation.")
+FULL = 1_000
+
+
+def crowded() -> Document:
+    """The table of one subnet is full of somebody else's entries."""
+    document = vpc_document()
+    document["Quotas"][0]["Value"] = float(FULL)
+    rows = document["RouteTables"][0]["Routes"]
+    rows += [
+        {
+            "DestinationCidrBlock": f"172.{16 + number // 256}.{number % 256}.0/24",
+            "GatewayId": "tgw-1",
+            "State": "active",
+            "Origin": "CreateRoute",
+        }
+        for number in range(FULL - 4)
+    ]
+    return document
+
+
+def loose() -> Document:
+    """A subnet uses the main table, which nobody has named for it."""
+    document = vpc_document()
+    document["RouteTables"][1]["Associations"] = [{"Main": True}]
+    return document
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(capsys)
+
+
+@pytest.fixture
+def aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Served]:
+    make = getattr(request, "param", vpc_document)
+    with served(write_document(tmp_path, make(), "account.json")) as started:
+        monkeypatch.setattr(
+            "vpcrouter.fabric.aws.fabric.connect",
+            lambda region, endpoint: Clients(session(), region, endpoint),
+        )
+        yield started
+
+
+@pytest.fixture
+def cluster(aws: Served, tmp_path: Path) -> Path:
+    return write(tmp_path, NAMES, CLUSTER.format(url=aws.url))
+
+
+def rows(aws: Served, table: str) -> dict[str, str]:
+    (found,) = [t for t in aws.account.vpc.describe().tables if t.id == table]
+    return {
+        str(r.destination): r.target for r in found.rows if str(r.destination).startswith("100.")
+    }
+
+
+@pytest.mark.parametrize("aws", [crowded], indirect=True)
+def test_a_table_full_of_foreign_entries_is_named_and_the_other_one_is_filled(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    before = aws.account.vpc.describe().tables[0]
+    ended = command("apply", "--yes", "-f", cluster)
+    assert ended.code == 3
+    assert "raise the quota" in ended.err
+    assert aws.account.vpc.describe().tables[0] == before
+    assert rows(aws, "rtb-b")
+    shown = json.loads(command("aws", "quota", "-f", cluster, "-o", "json").out)
+    (full,) = [t for t in shown["tables"] if (t["id"], t["family"]) == ("rtb-a", "ipv4")]
+    assert (full["quota"], full["free"]) == (FULL, 0)
+
+
+@pytest.mark.parametrize("aws", [loose], indirect=True)
+def test_a_subnet_without_a_table_of_its_own_uses_the_main_one(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    assert command("apply", "--yes", "-f", cluster).code == 0
+    assert rows(aws, "rtb-b")
+
+
+def test_a_table_that_vanishes_stops_no_other(command: Runner, aws: Served, cluster: Path) -> None:
+    gone = Ec2Error("InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-a' does not exist")
+    aws.disturbed.errors_before["CreateRoute"] = [gone]
+    ended = command("apply", "--yes", "-f", cluster)
+    assert ended.code in (0, 5)
+    assert rows(aws, "rtb-b")
+
+
+@pytest.mark.parametrize(
+    ("action", "changes"),
+    [
+        ("DescribeVpcs", True),
+        ("DescribeInstances", True),
+        ("DescribeManagedPrefixLists", True),
+        ("GetServiceQuota", True),
+        ("ModifyNetworkInterfaceAttribute", True),
+        ("ReplaceRoute", True),
+        ("DeleteRoute", True),
+        ("CreateRoute", False),
+        ("DescribeSubnets", False),
+        ("DescribeRouteTables", False),
+        ("DescribeNetworkInterfaces", False),
+    ],
+)
+def test_each_missing_permission_is_named_and_what_can_go_on_goes_on(
+    command: Runner, aws: Served, cluster: Path, action: str, changes: bool
+) -> None:
+    aws.disturbed.always[action] = DENIED
+    ended = command("apply", "--yes", "-f", cluster)
+    assert bool(rows(aws, "rtb-a")) is changes
+    if action in aws.disturbed.calls:
+        assert action in ended.err
+        assert "internal error" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("vpc: vpc-1", "vpc: vpc-2", "vpc-2 is unknown: check region, VPC and account"),
+        ("region: eu-central-1", "region: eu-west-1", "AuthFailure"),
+    ],
+)
+def test_a_wrong_place_is_said_and_nothing_is_changed(
+    command: Runner, aws: Served, cluster: Path, old: str, new: str, text: str
+) -> None:
+    cluster.write_text(cluster.read_text().replace(old, new))
+    ended = command("apply", "--yes", "-f", cluster)
+    assert (ended.code, ended.out) == (5, "")
+    assert is_one_line(ended.err)
+    assert text in ended.err
+    assert not rows(aws, "rtb-a")

@@ -1,0 +1,89 @@
+"""What EventBridge puts into a queue of SQS about instances: state changes and spot notices.
+
+Only hints: whatever is lost here is seen by polling, a little later.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Sequence
+
+from vpcrouter.fabric.aws.clients import LostAnswerError, NotSentError, Sqs, translated
+from vpcrouter.fabric.codes import Ec2Error
+from vpcrouter.fabric.port import Clock, Heard, InstanceState
+
+_STATE_CHANGE = "EC2 Instance State-change Notification"
+_SPOT_NOTICE = "EC2 Spot Instance Interruption Warning"
+_WAIT_SECONDS = 20
+_PAUSE_SECONDS = 1.0
+_AFTER_ERROR_SECONDS = 30.0
+_AT_ONCE = 10
+
+
+def parse_event(body: str) -> Heard | None:
+    """What a message says; None where it is about something else, or no event at all."""
+    try:
+        event = json.loads(body)
+        kind, detail = event["detail-type"], event["detail"]
+        instance = detail["instance-id"]
+        if kind == _SPOT_NOTICE:
+            return Heard(str(instance), None)
+        if kind == _STATE_CHANGE:
+            return Heard(str(instance), InstanceState(detail["state"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return None
+
+
+class QueueEvents:
+    """Takes messages out of a queue in a thread of its own, until it is closed."""
+
+    def __init__(self, sqs: Sqs, url: str, clock: Clock) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._clock = clock
+        self._heard: queue.Queue[Heard] = queue.Queue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vpcrouter-events", daemon=True)
+        self.problem = ""
+        self._thread.start()
+
+    def take(self) -> Sequence[Heard]:
+        """What was heard since this was asked last."""
+        found: list[Heard] = []
+        while True:
+            try:
+                found.append(self._heard.get_nowait())
+            except queue.Empty:
+                return found
+
+    def close(self) -> None:
+        """Hear nothing more; the call that is under way ends by itself."""
+        self._stop.set()
+
+    def receive(self) -> int:
+        """Ask once; how many messages came."""
+        with translated():
+            answer = self._sqs.receive_message(
+                QueueUrl=self._url, MaxNumberOfMessages=_AT_ONCE, WaitTimeSeconds=_WAIT_SECONDS
+            )
+        messages = answer.get("Messages", [])
+        for message in messages:
+            heard = parse_event(message["Body"])
+            if heard is not None:
+                self._heard.put(heard)
+            with translated():
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return len(messages)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                pause = 0.0 if self.receive() else _PAUSE_SECONDS
+                self.problem = ""
+            except (Ec2Error, NotSentError, LostAnswerError) as error:
+                self.problem = f"{self._url}: {error}: events are not heard, only polled for"
+                pause = _AFTER_ERROR_SECONDS
+            self._stop.wait(pause)
