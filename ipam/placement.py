@@ -53,9 +53,10 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     """
     draft = Draft(state)
     fresh, refused = _fresh(draft, claims)
-    if not fresh:
-        return Outcome(_relabelled(state, draft), tuple(refused))
     tidy(draft)
+    if not fresh:
+        after = draft.state()
+        return Outcome(state if after == state else after, tuple(refused))
     parties = _parties(draft, _newcomers(draft, fresh), refused)
     joining = Counter(claim.subnet for party in parties for claim in party.claims)
     places = Places(draft)
@@ -261,10 +262,6 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
             draft.nodes[claim.node] = replace(known, labels=claim.labels)
     contradicting = {refusal.node for refusal in refused}
     return [claim for claim in fresh if claim.node not in contradicting], refused
-
-
-def _relabelled(state: State, draft: Draft) -> State:
-    return draft.state() if draft.nodes != state.nodes else state
 
 
 def _texts(claim: Claim) -> tuple[str, ...]:

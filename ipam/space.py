@@ -7,12 +7,13 @@ that one node gets to itself and grows in), which keep their blocks as the bits 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from ipam.prefix import Family, Prefix
+from ipam.prefix import Family, Prefix, merge
 
 
 class Vertex(NamedTuple):
@@ -59,7 +60,7 @@ class Space:
     ) -> Space:
         """A space with nothing given out. A node prefix is never wider than the space itself."""
         node_length = max(node_length, prefix.length)
-        exclude = tuple(excluded for excluded in exclude if excluded.overlaps(prefix))
+        exclude = merge(excluded for excluded in exclude if excluded.overlaps(prefix))
         space = cls(prefix, node_length, block_length, exclude, None)
         return replace(space, root=space._outline(prefix, exclude))
 
@@ -161,7 +162,7 @@ class Space:
     def _changed(self, block: Prefix, *, given: bool) -> Space:
         if block.length != self.block_length or not self.prefix.contains(block):
             raise ValueError(f"{block} is not a block of {self.prefix}")
-        if any(block.overlaps(excluded) for excluded in self.exclude):
+        if self.exclude and self._is_excluded(block):
             raise ValueError(f"{block} is excluded")
         path: _Path = []
         vertex = self._descend(block, self.node_length, path)
@@ -171,6 +172,12 @@ class Space:
         if bool(used & bit) is given:
             raise ValueError(f"{block} is {'already' if given else 'not'} given out")
         return self._rebuilt(path, self._node_vertex(load + 1 if given else load - 1, used ^ bit))
+
+    def _is_excluded(self, block: Prefix) -> bool:
+        """Whether a block shares addresses with an excluded prefix; those are in order."""
+        position = bisect_right(self.exclude, block)
+        beside = self.exclude[max(0, position - 1) : position + 1]
+        return any(block.overlaps(excluded) for excluded in beside)
 
     def _rebuilt(self, path: _Path, vertex: Vertex | None) -> Space:
         """The space with another vertex at the end of a path from the root to a node prefix."""

@@ -180,6 +180,20 @@ def test_a_node_that_is_relabelled_moves_in_name_and_grows_beside_what_it_has() 
     assert is_in_place(grown, grown.nodes["n"], new)
 
 
+def test_other_levels_come_into_force_with_the_nodes_that_are_there() -> None:
+    zoned = divided(PODS, topology([ZONE]))
+    now = joined(zoned, batch(5, zone="a"))
+    racked = divided(PODS, topology([SUBNET, RACK]))
+    arriving = batch(5, rack="1")
+    after = joined(racked, arriving, changed(now, [racked]))
+    assert after.places == {}
+    assert {one.labels for one in after.nodes.values()} == {(("rack", "1"),)}
+    assert {name: one.blocks for name, one in after.nodes.items()} == {
+        name: one.blocks for name, one in now.nodes.items()
+    }
+    assert join(after, arriving, BUDGET).state is after
+
+
 # What is said before
 
 
