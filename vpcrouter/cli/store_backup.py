@@ -24,7 +24,8 @@ def command(cluster_file: str | None, file: Path) -> ExitCode:
     """Copy the store, as it is at one moment, into a new FILE while others read and write.
 
     An existing file is not overwritten. To go back to it, stop everything that uses the store,
-    remove the store's file and those whose names begin with it, and put the copy in its place.
+    remove the store's file and its journal (the same name with -wal and -shm), and put the copy in
+    its place.
     """
     with keeping(cluster_path(cluster_file)) as keeper:
         keeper.store.backup(file)
