@@ -224,3 +224,18 @@ def test_the_tour_shows_a_forwarder_fail_and_replaced(
     assert len(re.findall(r"pairs that did lost 0 pings", text)) == 2
     assert text.endswith("The lab is removed.\n")
     assert not (record.FOLDER / NAME).exists()
+
+
+@root
+def test_a_process_is_known_while_it_becomes_another_program(folder: Path) -> None:
+    """In between, the kernel shows no environment."""
+    from vpcrouter.lab import processes
+
+    pid_file = folder / "pid"
+    for _ in range(20):
+        command = ["env", "env", "env", "sleep", "60"]
+        pid = processes.start(command, "token-of-this-test", folder / "log", pid_file)
+        seen = {processes.running("token-of-this-test", pid_file) for _ in range(100)}
+        processes.stop(pid, "token-of-this-test")
+        assert seen == {pid}
+        assert processes.running("token-of-this-test", pid_file) is None

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ipam.errors import BadInputError
 from vpcrouter.cli.exits import ExitCode
-from vpcrouter.cli.labs import name_option
+from vpcrouter.cli.labs import name_option, target_addresses
 from vpcrouter.cli.options import documented
 from vpcrouter.cli.output import write
 
@@ -38,7 +37,7 @@ def command(source: str, target: str, name: str) -> ExitCode:
     lab = Lab.find(name)
     pod = lab.record.layout.pod(source)
     code = ExitCode.DONE
-    for address in _addresses(lab, target):
+    for address in target_addresses(lab, target):
         zone = pod.machine.zone.name
         ended = run(["explain", address, "--from", zone, "-f", str(lab.record.cluster_file)])
         code = code or ExitCode(ended)
@@ -51,15 +50,6 @@ def command(source: str, target: str, name: str) -> ExitCode:
 
 def _unknown(hop: str) -> str:
     return "? (says nothing, like a VPC router)" if hop == "?" else hop
-
-
-def _addresses(lab: Lab, target: str) -> tuple[str, ...]:
-    for one in lab.pods():
-        if one.pod.name == target:
-            if not one.addresses:
-                raise BadInputError(f"pod {target} has no address: {one.cut_off}")
-            return one.addresses
-    return (target,)
 
 
 def _names(lab: Lab, source: Pod) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import click
 
 from ipam.errors import BadInputError
 from vpcrouter.cli.exits import ExitCode
-from vpcrouter.cli.labs import name_option, progress
+from vpcrouter.cli.labs import name_option, progress, target_addresses
 from vpcrouter.cli.options import documented
 from vpcrouter.cli.output import counted, few, write
 
@@ -58,11 +58,10 @@ def command(source: str | None, target: str | None, everybody: bool, name: str) 
 def _one(lab: Lab, source: str, target: str) -> list[Answer]:
     from vpcrouter.lab.pinger import Pair
 
-    by_name = {one.pod.name: one for one in lab.pods()}
-    origin = by_name[lab.record.layout.pod(source).name]
-    addresses = by_name[target].addresses if target in by_name else (target,)
-    if not origin.addresses or not addresses:
-        raise BadInputError(f"one of {source} and {target} does not run: see vpcrouter lab status")
+    origin = next(one for one in lab.pods() if one.pod == lab.record.layout.pod(source))
+    addresses = target_addresses(lab, target)
+    if not origin.addresses:
+        raise BadInputError(f"pod {source} does not run: {origin.cut_off}")
     with lab.pinger([origin]) as pinger:
         return pinger.ping([Pair(source, address) for address in addresses])
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ipam.errors import UnavailableError, VpcrouterError
+from ipam.errors import BadInputError, UnavailableError, VpcrouterError
+from ipam.prefix import format_address, parse_address
 from vpcrouter.cli.exits import ExitCode, OutputClosedError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from vpcrouter.lab.lab import Apply, Progress
+    from vpcrouter.lab.lab import Apply, Lab, Progress
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -64,6 +65,22 @@ def applying(show: Callable[[str], None]) -> Apply:
         show(printed.getvalue())
 
     return apply
+
+
+def target_addresses(lab: Lab, target: str) -> tuple[str, ...]:
+    """The addresses of a pod that runs, or the one that is named."""
+    for one in lab.pods():
+        if one.pod.name == target:
+            if not one.addresses:
+                raise BadInputError(f"pod {target} does not run: {one.cut_off}")
+            return one.addresses
+    try:
+        return (format_address(*parse_address(target)),)
+    except BadInputError as error:
+        last = lab.record.layout.pods[-1].name
+        raise BadInputError(
+            f"{target!r} is neither an address nor a pod: the lab's pods are a1-p1 to {last}"
+        ) from error
 
 
 def last_line(text: str) -> str:

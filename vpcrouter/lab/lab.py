@@ -39,6 +39,7 @@ KINDS = (NODE, AGENT, STORE, LINK)
 _AT_ONCE = 8
 _PATIENCE = 30.0
 _STUCK = 2.0  # seconds in which no pod starts, after which something is missing
+_SHOWN = 100  # pings after which to show how far they are
 _PROBE = 0.5  # seconds that a node may take to answer
 
 
@@ -143,7 +144,8 @@ class Lab:
         def count(_: Answer) -> None:
             nonlocal done
             done += 1
-            self._progress("pings", done, len(pairs))
+            if done % _SHOWN == 0 or done == len(pairs):
+                self._progress("pings", done, len(pairs))
 
         with self.pinger(pods) as pinger:
             return pinger.ping(pairs, progress=count)
@@ -193,6 +195,7 @@ class Lab:
         else:
             network.disconnect(self.record, machine)  # at once, before anything else of it
             machines.destroy(self.record, machine)
+            machines.forget_pods(self.record, machine)
             for other in (AGENT, LINK):
                 self.record.forget(other, name)
 

@@ -9,12 +9,15 @@ import contextlib
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ipam.errors import UnavailableError
 from vpcrouter.lab.record import TOKEN
 
+_LOOKS = 50
+_KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
 _PATIENCE = 10.0  # seconds for a process that was killed to be gone
 
 
@@ -78,8 +81,20 @@ def stop(pid: int, token: str, number: signal.Signals = signal.SIGKILL) -> None:
 
 
 def _carries(pid: int, token: str) -> bool:
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"{TOKEN}={token}".encode() in environment.split(b"\0")
+    """Whether a process runs, and has this token in its environment."""
+    path = Path(f"/proc/{pid}/environ")
+    for _ in range(_LOOKS):
+        try:
+            environment = path.read_bytes()
+            if environment or not _has_environment(pid):
+                return f"{TOKEN}={token}".encode() in environment.split(b"\0")
+        except OSError:
+            return False
+        time.sleep(0.001)  # one that is just becoming another program shows none
+    return False
+
+
+def _has_environment(pid: int) -> bool:
+    """Whether it is neither a process that has ended nor one of the kernel's own."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return fields[0] not in "ZX" and not int(fields[6]) & _KERNEL_THREAD
