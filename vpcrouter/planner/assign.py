@@ -126,32 +126,41 @@ class _Assignment:
             return {}
         if self.owned.total is not None:
             return {piece: self._sums(piece) for piece in shared}
-        found: dict[int, list[Candidate]] = {piece: [] for piece in shared}
-        highest: dict[int, float] = {}
-        runs, layout, burden = self.owned.runs, self.layout, self.problem.burden
-        first, last = runs.of(layout.start), runs.of(layout.end - 1) + 1
-        merit = self._merit(first, last)
-        best = range_greatest(merit, first, last)
-        order = np.lexsort((np.arange(len(best)), -best, layout.piece))
-        for segment in order.tolist():
-            piece = int(layout.piece[segment])
-            if piece not in found or np.isneginf(best[segment]):
-                continue
-            known = found[piece]
-            if known and (best[segment] < highest[piece] or len(known) >= _TIES):
-                continue
-            highest[piece] = float(best[segment])
-            start, end = int(first[segment]), int(last[segment])
-            tied = start + (merit[start:end] == best[segment]).nonzero()[0][:_TIES]
+        runs, burden = self.owned.runs, self.problem.burden
+        best = self.problem.once(("best", self.layout), self._best_runs)
+        found: dict[int, list[Candidate]] = {}
+        for piece in shared:
+            tied = best[piece]
             if len(tied) > 1:
                 nodes = runs.node[tied]
                 tied = tied[np.lexsort((nodes, burden[nodes]))[:_SPARE]]
             owns = zip(runs.node[tied].tolist(), runs.weight[tied].tolist(), strict=True)
-            known.extend(Candidate(node, own) for node, own in owns)
-        return {
-            piece: sorted(known, key=lambda c: (burden[c.node], c.node))[:_SPARE]
-            for piece, known in found.items()
-        }
+            found[piece] = [Candidate(node, own) for node, own in owns]
+        return found
+
+    def _best_runs(self) -> list[Ints]:
+        """For each piece the runs whose owners would forward it best, at most ``_TIES``."""
+        runs, layout = self.owned.runs, self.layout
+        found = [np.zeros(0, dtype=np.int64)] * len(layout.destinations)
+        highest = [-np.inf] * len(found)
+        first, last = runs.of(layout.start), runs.of(layout.end - 1) + 1
+        merit = self._merit(first, last)
+        best = range_greatest(merit, first, last)
+        order = np.lexsort((np.arange(len(best)), -best, layout.piece))
+        segments = zip(
+            layout.piece[order].tolist(),
+            best[order].tolist(),
+            first[order].tolist(),
+            last[order].tolist(),
+            strict=True,
+        )
+        for piece, value, start, end in segments:
+            if value == -np.inf or value < highest[piece] or len(found[piece]) >= _TIES:
+                continue
+            highest[piece] = value
+            tied = start + (merit[start:end] == value).nonzero()[0][:_TIES]
+            found[piece] = np.concatenate((found[piece], tied)) if len(found[piece]) else tied
+        return found
 
     def _merit(self, first: Ints, last: Ints) -> Floats:
         """How well the owner of each run would forward the piece around it: more is better.

@@ -18,7 +18,7 @@ from vpcrouter.planner.problem import Problem
 _FEW = 8  # rows that are one in so many or fewer are cut out, others blanked in a copy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """Destinations in order, the segments of rows that they catch, and sums over them.
 

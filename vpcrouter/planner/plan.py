@@ -35,7 +35,8 @@ from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
 from vpcrouter.planner.solve import Kind as How
-from vpcrouter.transition import transition
+from vpcrouter.reachability.ground import Ground
+from vpcrouter.transition import transition_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,10 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     decided = decide(snapshot, slack)
     if not snapshot.nodes:
         return decided
+    ground = Ground.physical(snapshot)
     return Plan(
         tuple(
-            replace(each, steps=_steps(snapshot, table, each))
+            replace(each, steps=_steps(ground, table, each))
             for table, each in zip(snapshot.route_tables, decided.tables, strict=True)
         )
     )
@@ -90,9 +92,9 @@ def shares_nodes(snapshot: Snapshot) -> bool:
     return families * len(snapshot.route_tables) > 1
 
 
-def _steps(snapshot: Snapshot, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
+def _steps(ground: Ground, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
     target = [Entry(entry.destination, entry.interface) for entry in decided.entries]
-    return transition(snapshot, table, target).steps
+    return transition_on(ground, table, target).steps
 
 
 def _table_plan(
@@ -236,7 +238,7 @@ def _forced(problem: Problem, present: Mapping[Prefix, int | None]) -> int:
 
 def _assemble(view: FamilyView, table: RouteTable, chosen: Chosen) -> _FamilyPlan:
     """Entries with what they do, the loads they cause together, and the proof."""
-    nodes = view.snapshot.nodes
+    nodes = view.snapshot.node_columns
     weight = table_weights(view, table, view.trees)
     interfaces = {entry.destination: entry.interface for entry in chosen.kept}
     plan_ = chosen.settled
@@ -250,20 +252,20 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: Chosen) -> _FamilyPla
     planned = tuple(
         PlannedEntry(
             destination=prefix,
-            interface=interfaces[prefix] if prefix in interfaces else nodes[hop].interface,
-            node=nodes[hop].name if hop >= 0 else None,
+            interface=interfaces[prefix] if prefix in interfaces else nodes.interface[hop],
+            node=nodes.name[hop] if hop >= 0 else None,
             kind=Kind.DIRECT if own == blocks else Kind.AGGREGATE,
-            blocks=int(blocks),
-            weight=float(total),
-            load=float(load),
+            blocks=blocks,
+            weight=total,
+            load=load,
         )
         for prefix, hop, own, blocks, total, load in zip(
             plan_.layout.destinations,
             plan_.hops.tolist(),
-            plan_.own_blocks,
-            plan_.layout.blocks,
-            plan_.layout.weight,
-            plan_.entry_load,
+            plan_.own_blocks.tolist(),
+            plan_.layout.blocks.tolist(),
+            plan_.layout.weight.tolist(),
+            plan_.entry_load.tolist(),
             strict=True,
         )
     )

@@ -7,8 +7,9 @@ table once the subnets that it cannot serve are taken out, with the weights of t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from ipam.prefix import Family, Prefix, merge
 from vpcrouter.model import BlockColumns, NodeColumns, Role, RouteTable, Snapshot
 from vpcrouter.planner.arrays import Flags, Floats, Ints, Positions, greatest_sum
 from vpcrouter.planner.trie import Keys
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,22 @@ def _roles(columns: NodeColumns, home: Positions, healthy: Flags) -> npt.NDArray
     return healthy.astype(np.int8) + forwards
 
 
+class Shared:
+    """What several tables have in common, worked out once: results by what they depend on."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, object] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns; the same object where the key has been asked for before.
+
+        A key names the function as well as all that its result depends on.
+        """
+        if key not in self._known:
+            self._known[key] = make()
+        return cast("T", self._known[key])
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyView:
     """A snapshot's blocks of one family, and who may be the next hop of them.
@@ -158,6 +177,7 @@ class FamilyView:
     weight: Floats
     merged: tuple[tuple[Prefix, ...], ...]
     trees: tuple[Tree, ...]
+    shared: Shared
 
     @classmethod
     def of(cls, snapshot: Snapshot, family: Family, nodes: NodeView) -> FamilyView:
@@ -176,6 +196,7 @@ class FamilyView:
             weight=np.frombuffer(columns.weight, dtype=np.float64),
             merged=merged,
             trees=_trees(columns, merged),
+            shared=Shared(),
         )
 
     @property
@@ -236,6 +257,21 @@ class Problem:
         if position >= 0 and self.trees[position].prefix.contains(prefix):
             return position
         return None
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns, for all tables of which trees, weights and budget are the same.
+
+        It must not depend on ``burden`` and ``standing``.
+        """
+        own = self.table.own_subnet_weight
+        homes = frozenset(
+            subnet.id
+            for subnet in self.view.snapshot.subnets
+            if own != 1.0 and subnet.route_table == self.table.id
+        )
+        lighter = (own, homes) if homes else None
+        firsts = tuple(tree.first for tree in self.trees)
+        return self.view.shared.once((name, firsts, lighter, self.budget), make)
 
     @property
     def serves_all(self) -> bool:

@@ -101,7 +101,16 @@ def forward(
     allowed: float,
 ) -> Assigned:
     """These destinations with the next hops that suit them best, or their present ones."""
-    layout = lay(problem, destinations)
+    return _forward_on(problem, owned, lay(problem, destinations), present, allowed)
+
+
+def _forward_on(
+    problem: Problem,
+    owned: Owners,
+    layout: Layout,
+    present: Mapping[Prefix, int],
+    allowed: float,
+) -> Assigned:
     subnets = np.array(
         [problem.trees[_position(problem, prefix)].subnet for prefix in layout.destinations]
     )
@@ -127,7 +136,7 @@ def solve(problem: Problem) -> Solved:
     The budget is at least the number of trees, and each tree's subnet has a forwarder. What is
     present plays no part: the answer must not depend on how often it is asked for.
     """
-    owned = owners(problem)
+    owned = problem.once("owners", lambda: owners(problem))
     if owned.count <= problem.budget:
         entries = direct_entries(problem, owned, problem.trees, {})
         if entries is not None and len(entries) <= problem.budget:
@@ -135,8 +144,9 @@ def solve(problem: Problem) -> Solved:
     entries = weightless_entries(problem, owned, {})
     if entries is not None and len(entries) <= problem.budget:
         return _without_load(problem, entries, Kind.WEIGHTLESS, owned)
-    ground = prepare(problem, owned, problem.budget)
-    bound = max(_relaxed(problem, ground), problem.worst_standing)
+    ground = problem.once("ground", lambda: prepare(problem, owned, problem.budget))
+    relaxed = problem.once("relaxed", lambda: _relaxed(problem, ground))
+    bound = max(relaxed, problem.worst_standing)
     best = partitioned(problem, owned, ground, bound, {})
     if best is not None and best.load <= bound * (1 + _TOLERANCE):
         less = _proven_less(problem, owned, ground, best.load)
@@ -196,13 +206,20 @@ def partitioned(
     problem: Problem, owned: Owners, ground: Ground, load: float, present: Mapping[Prefix, int]
 ) -> Assigned | None:
     """The fewest entries for this load per piece; None where they are more than the budget."""
-    pieces = cuts(ground.trie, ground.exact, load)
+    pieces = problem.once(("cuts", load), lambda: cuts(ground.trie, ground.exact, load))
     if len(pieces) > problem.budget:
         return None
-    destinations = _destinations(problem, ground, pieces, present)
-    plan = forward(problem, owned, destinations, present, load)
-    useful = without_idle(plan.as_entries())
-    return plan if len(useful) == len(plan.hops) else judge(problem, useful)
+    if present:
+        layout = lay(problem, _destinations(problem, ground, pieces, present))
+    else:
+        layout = problem.once(
+            ("layout", load), lambda: lay(problem, _destinations(problem, ground, pieces, {}))
+        )
+    plan = _forward_on(problem, owned, layout, present, load)
+    parent = np.array(plan.layout.parent, dtype=np.int64)
+    if not ((plan.hops == plan.hops[parent]) & (parent >= 0)).any():
+        return plan
+    return judge(problem, without_idle(plan.as_entries()))
 
 
 def _destinations(

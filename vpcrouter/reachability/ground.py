@@ -113,7 +113,8 @@ class Ground:
         self.trees = {family: _trees(snapshot, family) for family in Family}
         self._starts = {f: [tree.prefix.value for tree in self.trees[f]] for f in Family}
         self._roles = tuple(node_roles)
-        self._index = {node.interface: index for index, node in enumerate(snapshot.nodes)}
+        interfaces = snapshot.node_columns.interface
+        self._index = {interface: index for index, interface in enumerate(interfaces)}
 
     @classmethod
     def physical(cls, snapshot: Snapshot) -> Ground:

@@ -39,7 +39,11 @@ def transition(snapshot: Snapshot, table: RouteTable, target: Sequence[Entry]) -
     takes the table over its limit (where it is over, it only shrinks until it is not). What
     cannot be done that way is left as it is. Applied in part and asked for again, it converges.
     """
-    ground = Ground.physical(snapshot)
+    return transition_on(Ground.physical(snapshot), table, target)
+
+
+def transition_on(ground: Ground, table: RouteTable, target: Sequence[Entry]) -> Transition:
+    """The same for one of several tables of a snapshot; the ground is as packets meet it."""
     urgent: list[Step] = []
     later: list[Step] = []
     blocked: list[str] = []
