@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -174,6 +174,10 @@ class Cluster:
             self._addresses.take_back(owner, blocks)
         if wanted.nodes:
             self._addresses.end([judged.identity for judged in wanted.nodes])
+
+    def change_addresses(self, decide: Callable[[State], Outcome]) -> Outcome:
+        """Change who owns what, as a pure function of the state decides, in the store."""
+        return self._addresses.change(decide)
 
     def consequences(self, path: Path) -> tuple[Consequence, ...]:
         """What would follow if the networks of another cluster file came into force.

@@ -18,6 +18,7 @@ _COMMANDS = {
     "nodes": ("nodes", "Show nodes with their blocks and load."),
     "blocks": ("blocks", "Show the address blocks and their owners."),
     "topology": ("topology", "Show the address space as a tree, or as a picture."),
+    "static": ("static", "Show static addresses, and which node has each."),
     "ipam": ("ipam", "Look ahead: when addresses run out."),
     "explain": ("explain", "Say where packets to an address or node go, and why."),
     "verify": ("verify", "Check the present route tables against the promises."),
