@@ -24,7 +24,7 @@ from ipam.errors import VpcrouterError
 from ipam.prefix import Prefix
 from ipam.store.port import Compare, Put, Store
 
-_PAUSE = 0.5  # seconds between looks at the store, at most
+_PAUSE = 0.25  # seconds between looks at the store, at most
 _CHECK = 10.0  # seconds between looks at what others have changed
 _REPORT = 60  # seconds between reports of how much blocks are used
 _AGAIN = 1.0  # seconds until the next attempt
