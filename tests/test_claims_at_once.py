@@ -114,7 +114,7 @@ _NODES = st.lists(
 
 
 @given(_NODES, st.booleans(), st.sampled_from([8, 1000]), st.lists(st.integers(0, 4), max_size=300))
-@settings(max_examples=examples(test=60, prove=2_500))
+@settings(max_examples=examples(test=60, prove=600))
 def test_two_allocators_at_once_grant_nothing_twice_and_nothing_is_forgotten(
     nodes: list[tuple[str, str, list[Step]]],
     with_operator: bool,

@@ -87,14 +87,14 @@ def assert_agrees_with_readers(records: Records) -> None:
 
 
 @given(_STEPS)
-@settings(max_examples=examples(test=40, prove=2_000))
+@settings(max_examples=examples(test=40, prove=1_000))
 def test_a_store_that_was_left_alone_has_no_contradiction(steps: list[Step]) -> None:
     for records in lived(steps):
         assert keys_found(records) == []
 
 
 @given(_STEPS, st.data())
-@settings(max_examples=examples(test=60, prove=4_000))
+@settings(max_examples=examples(test=60, prove=2_000))
 def test_half_of_one_backup_and_half_of_another_is_found_out(
     steps: list[Step], data: st.DataObject
 ) -> None:
@@ -109,7 +109,7 @@ def test_half_of_one_backup_and_half_of_another_is_found_out(
 
 
 @given(_STEPS, st.data())
-@settings(max_examples=examples(test=60, prove=4_000))
+@settings(max_examples=examples(test=60, prove=2_000))
 def test_a_record_that_was_removed_changed_or_put_elsewhere_is_found_out(
     steps: list[Step], data: st.DataObject
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_record_that_was_removed_changed_or_put_elsewhere_is_found_out(
 
 
 @given(_STEPS, _STEPS, st.data())
-@settings(max_examples=examples(test=40, prove=2_000))
+@settings(max_examples=examples(test=40, prove=1_000))
 def test_records_of_two_clusters_in_one_store_are_found_out(
     steps: list[Step], others: list[Step], data: st.DataObject
 ) -> None:
