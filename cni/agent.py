@@ -36,11 +36,14 @@ from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 
 _TICK = 0.2  # seconds between looks at what is left to do
+_AGAIN = 2.0  # seconds until what failed is tried again
 _ROUND = 10.0  # seconds between looks after pods
 _WORKERS = 4  # threads that carry out requests: while one waits for the kernel, another computes
 _SWITCH = 0.0005  # seconds that a busy thread keeps a request waiting for the interpreter
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+log = logging.getLogger(__name__)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -195,20 +198,21 @@ def _tend(
     looked = time.monotonic()
     blocks: tuple[Prefix, ...] = ()
     while not stopped():
-        if addresses.blocks != blocks:
-            blocks = addresses.blocks
-            caretaker.avoid_host()
-        if blocks and options.cni_conf is not None:
-            install_configuration(options.cni_conf, options.network, options.chain)
-        server.make_good(pods.answer)
         try:
+            if addresses.blocks != blocks:
+                blocks = addresses.blocks
+                caretaker.avoid_host()
+            if blocks and options.cni_conf is not None:
+                install_configuration(options.cni_conf, options.network, options.chain)
+            server.make_good(pods.answer)
             addresses.tidy()
             addresses.sync()
-        except VpcrouterError as error:
-            logging.warning("%s", error)
-        if time.monotonic() >= looked + _ROUND:
-            looked = time.monotonic()
-            caretaker.look()
+            if time.monotonic() >= looked + _ROUND:
+                looked = time.monotonic()
+                caretaker.look()
+        except (VpcrouterError, OSError) as error:
+            log.warning("%s", error)
+            time.sleep(_AGAIN)
         time.sleep(_TICK)
 
 

@@ -100,25 +100,25 @@ class Datapath:
             netlink.delete_link_route(family, value, PROTOCOL) for family, value in wiring.addresses
         ]
         messages.append(netlink.set_aside(wiring.link, CUT_MAC, SET_ASIDE))
-        for reply in self._host.exchange(messages):
-            if reply.error and reply.error not in GONE:
-                raise CniError(
-                    Code.DATAPATH,
-                    f"link {wiring.link} cannot be cut off: {os.strerror(reply.error)}",
-                )
+        with _named(f"link {wiring.link} cannot be cut off"):
+            for reply in self._host.exchange(messages):
+                if reply.error and reply.error not in GONE:
+                    raise KernelError(reply.error, reply.sequence)
         self._reaper.later()
 
     def detach(self, link: str) -> None:
         """Remove a pod's link with all that hangs on it now; nothing to do if it is gone."""
-        (reply,) = self._host.exchange([netlink.delete_link(link)])
-        if reply.error and reply.error not in GONE:
-            raise CniError(
-                Code.DATAPATH, f"link {link} cannot be removed: {os.strerror(reply.error)}"
-            )
+        with _named(f"link {link} cannot be removed"):
+            (reply,) = self._host.exchange([netlink.delete_link(link)])
+            if reply.error and reply.error not in GONE:
+                raise KernelError(reply.error, 0)
 
     def exists(self, link: str) -> bool:
         """Whether there is such a link."""
-        (reply,) = self._host.exchange([netlink.get_link(link)])
+        with _named(f"link {link} cannot be read"):
+            (reply,) = self._host.exchange([netlink.get_link(link)])
+            if reply.error and reply.error not in GONE:
+                raise KernelError(reply.error, 0)
         return not reply.error
 
     def mend(self, wiring: Wiring) -> None:
@@ -130,11 +130,12 @@ class Datapath:
     def routes(self) -> frozenset[tuple[Prefix, int | None]]:
         """The routes to our pods, each with the index of its link."""
         found = []
-        for family in Family:
-            for reply in self._host.dump(netlink.get_routes(family)):
-                route = netlink.parse_route(reply.body)
-                if route.protocol == PROTOCOL and route.via is None:
-                    found.append((route.destination, route.link))
+        with _named("routes to pods cannot be read"):
+            for family in Family:
+                for reply in self._host.dump(netlink.get_routes(family)):
+                    route = netlink.parse_route(reply.body)
+                    if route.protocol == PROTOCOL and route.via is None:
+                        found.append((route.destination, route.link))
         return frozenset(found)
 
     @contextmanager
@@ -247,6 +248,14 @@ def _is_ready(reply: Reply) -> bool:
     if reply.kind == netlink.NEW_LINK:
         return netlink.parse_link(reply.body).state == netlink.CARRIES
     return reply.kind == netlink.NEW_ROUTE and netlink.route_type(reply.body) == netlink.LOCAL
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KernelError as error:
+        raise CniError(Code.DATAPATH, f"{what}: {os.strerror(error.code)}") from error
 
 
 @contextmanager

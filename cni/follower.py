@@ -98,16 +98,28 @@ class Follower(threading.Thread):
             self.join()
 
     def run(self) -> None:
-        """Look, act, wait for changes; from the start where something fails."""
-        with Host() as host:
-            while not self._stopping.is_set():
-                try:
-                    self._follow(host)
-                except VpcrouterError as error:
-                    self.standing.failures += 1
-                    self._say(str(error))
-                    self._keep(host)
-                    self._stopping.wait(_AGAIN)
+        """Look, act, wait for changes; from the start where something fails.
+
+        The outermost loop: whatever is wrong in here, the node must not stop following.
+        """
+        while not self._stopping.is_set():
+            try:
+                with Host() as host:
+                    self._try(host)
+            except Exception:
+                log.exception("following the store was interrupted")
+                self.standing.failures += 1
+                self._stopping.wait(_AGAIN)
+
+    def _try(self, host: Host) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow(host)
+            except VpcrouterError as error:
+                self.standing.failures += 1
+                self._say(str(error))
+                self._keep(host)
+                self._stopping.wait(_AGAIN)
 
     def _keep(self, host: Host) -> None:
         """With the store away: what others change is still set right."""

@@ -36,7 +36,7 @@ def pod_links() -> dict[str, PodLink]:
     They are known by what they have from the moment in which they are made: the form of their
     name, their kind and their hardware address.
     """
-    with IPRoute() as kernel:
+    with _asking() as kernel:
         return {
             link.get("ifname"): PodLink(link["index"], _transferred(link.get("stats64")))
             for link in kernel.get_links()
@@ -52,7 +52,7 @@ def _transferred(counters: Mapping[str, int]) -> int:
 
 def host_addresses() -> frozenset[tuple[Family, int]]:
     """All addresses of this network namespace."""
-    with IPRoute() as kernel:
+    with _asking() as kernel:
         return frozenset(
             parse_address(found.get("local") or found.get("address")) for found in kernel.get_addr()
         )
@@ -61,7 +61,7 @@ def host_addresses() -> frozenset[tuple[Family, int]]:
 def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:
     """What of a pod's connection is missing or different, in words; nothing if it is whole."""
     found = []
-    with IPRoute() as host:
+    with _asking() as host:
         index = _index(host, wiring.link)
         if index is None:
             found.append(f"link {wiring.link} is missing on the host")
@@ -71,6 +71,15 @@ def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:
     with opened(netns) as namespace, _pod(namespace) as pod:
         found += _pod_faults(pod, wiring)
     return tuple(found)
+
+
+@contextmanager
+def _asking() -> Iterator[IPRoute]:
+    try:
+        with IPRoute() as kernel:
+            yield kernel
+    except (NetlinkError, OSError) as error:
+        raise CniError(Code.DATAPATH, f"links cannot be read: {error}") from error
 
 
 @contextmanager

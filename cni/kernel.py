@@ -17,7 +17,10 @@ _PATIENCE = 10.0  # seconds; the kernel has answered when sending returns
 
 
 class KernelError(Exception):
-    """The kernel refused a message: ``code`` is its errno, ``place`` the message's in its batch."""
+    """The kernel refused a message, or could not be asked.
+
+    ``code`` is the errno, ``place`` the message's in its batch.
+    """
 
     def __init__(self, code: int, place: int) -> None:
         super().__init__(os.strerror(code))
@@ -42,15 +45,16 @@ class Kernel:
     def exchange(self, messages: Sequence[bytes]) -> tuple[Reply, ...]:
         """Send a batch, whose last message must ask for an answer; gives all answers to it.
 
-        The kernel goes on after a message that it refuses. Errors are among the answers.
+        The kernel goes on after a message that it refuses. Errors are among the answers. Raises
+        KernelError where there is none.
         """
         first = self._next
         self._next += len(messages)
         last = self._next - 1
-        self._socket.send(netlink.numbered(messages, first))
+        self._send(netlink.numbered(messages, first))
         found: list[Reply] = []
         while True:
-            for reply in netlink.replies(self._socket.recv(_BUFFER)):
+            for reply in netlink.replies(self._receive()):
                 if reply.sequence >= first:  # else of a batch that was given up
                     place = reply.sequence - first
                     found.append(replace(reply, sequence=place))
@@ -79,10 +83,10 @@ class Kernel:
     def _dump_once(self, question: bytes) -> tuple[Reply, ...]:
         sequence = self._next
         self._next += 1
-        self._socket.send(netlink.numbered([question], sequence))
+        self._send(netlink.numbered([question], sequence))
         found: list[Reply] = []
         while True:
-            for reply in netlink.replies(self._socket.recv(_BUFFER)):
+            for reply in netlink.replies(self._receive()):
                 if reply.sequence != sequence:
                     continue
                 if reply.kind == netlink.DONE:
@@ -90,6 +94,18 @@ class Kernel:
                 if reply.error:
                     raise KernelError(reply.error, 0)
                 found.append(reply)
+
+    def _send(self, batch: bytes) -> None:
+        try:
+            self._socket.send(batch)
+        except OSError as error:
+            raise KernelError(error.errno or errno.ETIMEDOUT, 0) from error
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_BUFFER)
+        except OSError as error:
+            raise KernelError(error.errno or errno.ETIMEDOUT, 0) from error
 
     def put_all(self, messages: Sequence[bytes], at_once: int = 100) -> tuple[int, ...]:
         """Send any number of messages that ask for acknowledgement; gives the errno of each."""

@@ -13,7 +13,7 @@ import threading
 import time
 
 from cni import netlink
-from cni.kernel import Kernel
+from cni.kernel import Kernel, KernelError
 
 SET_ASIDE = 0x76720001
 """The group of links that are to be removed; nobody else uses this number."""
@@ -45,9 +45,13 @@ class Reaper(threading.Thread):
         """Remove what is set aside now."""
         with self._using:
             self._asked.clear()
-            (reply,) = self._kernel.exchange([netlink.delete_group(SET_ASIDE)])
-        if reply.error and reply.error not in _GONE:
-            log.error("links cannot be removed: %s", os.strerror(reply.error))
+            try:
+                (reply,) = self._kernel.exchange([netlink.delete_group(SET_ASIDE)])
+                code = reply.error
+            except KernelError as error:
+                code = error.code
+        if code and code not in _GONE:
+            log.error("links cannot be removed: %s", os.strerror(code))
             self.later()
 
     def run(self) -> None:
