@@ -148,3 +148,21 @@ def test_a_wrong_place_is_said_and_nothing_is_changed(
     assert is_one_line(ended.err)
     assert text in ended.err
     assert not rows(aws, "rtb-a")
+
+
+def test_permissions_are_asked_for_without_changing_anything(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    before = aws.account.vpc.describe()
+    ended = command("aws", "permissions", "-f", cluster)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("allowed") == 7
+    aws.disturbed.always["ReplaceRoute"] = DENIED
+    ended = command("aws", "permissions", "-f", cluster)
+    assert ended.code == 5
+    denied = [line for line in ended.out.splitlines() if "UnauthorizedOperation" in line]
+    assert [line.split()[:2] for line in denied] == [
+        ["ec2:ReplaceRoute", "rtb-a"],
+        ["ec2:ReplaceRoute", "rtb-b"],
+    ]
+    assert aws.account.vpc.describe() == before

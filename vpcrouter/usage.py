@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.port import Observation, Origin, PrefixList, Row, Table
+from vpcrouter.model import Snapshot
 from vpcrouter.ownership import RouteRecord
+from vpcrouter.reachability import Ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +76,19 @@ def _holder(table: str, row: Row, records: Mapping[tuple[str, Prefix], RouteReco
     if record is not None and record.owns(row):
         return "ours"
     return "local" if row.origin is Origin.LOCAL else "others"
+
+
+def running_short(snapshot: Snapshot) -> tuple[str, ...]:
+    """Tables whose budget is less than twice what it takes to reach every subnet, a line each.
+
+    Below what it takes, subnets go without; the warning comes while there is time to ask for more.
+    """
+    trees = Ground.physical(snapshot).trees
+    return tuple(
+        f"{table.id}: its budget of {budget:,} {family} entries is little above the {needed:,} "
+        "that it takes to reach every subnet: raise the quota (L-93826ACB), or remove others' "
+        "entries"
+        for table in snapshot.route_tables
+        for family in Family
+        if (needed := len(trees[family])) > (budget := table.budget.get(family, 0)) / 2
+    )

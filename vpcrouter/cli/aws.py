@@ -11,6 +11,10 @@ command = LazyGroup(
         "adopt": ("aws_adopt", "Take over entries of a former controller."),
         "release": ("aws_release", "Let go of entries, for another controller to take them over."),
         "withdraw": ("aws_withdraw", "Delete every entry of the cluster, and put checks back."),
+        "permissions": (
+            "aws_permissions",
+            "Ask AWS whether every change would be allowed, without making one.",
+        ),
         "iam-policy": ("aws_iam_policy", "Print the IAM policy that vpcrouter needs."),
     },
     "aws",

@@ -37,9 +37,10 @@ def command(cluster_file: str | None, output: Output) -> ExitCode:
     FREE is what further plans may use: the quota less all entries and the reserve. Propagated
     entries have a quota of their own and are not counted.
     """
-    from vpcrouter.usage import usage
+    from vpcrouter.usage import running_short, usage
 
     with opened(cluster_file) as cluster:
+        short = running_short(cluster.present().snapshot)
         seen = cluster.fabric.read()
         rows = usage(seen, cluster.records(), cluster.file.fabric.reserve)
     if output.is_document:
@@ -47,7 +48,7 @@ def command(cluster_file: str | None, output: Output) -> ExitCode:
     else:
         source = f"The quota is {seen.quota_source}.\n" if seen.quota_source else ""
         write((_wide(rows, seen) if output is Output.WIDE else _listed(rows)) + source)
-    for warning in seen.warnings:
+    for warning in (*seen.warnings, *short):
         complain(warning)
     return ExitCode.DONE
 

@@ -31,6 +31,7 @@ from vpcrouter.reconcile import (
     means_of,
 )
 from vpcrouter.service import Failed, Made, NotSwitched, Switch
+from vpcrouter.usage import running_short
 from vpcrouter.wire.dump import Json, step_document
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -128,6 +129,10 @@ class _Printer:
         odd = (event.view.problems, event.view.notes, event.view.warnings)
         if self._is_news("odd", odd if any(odd) else ()):
             say_view(event.view)
+        short = running_short(event.view.snapshot)
+        if self._is_news("short", short):
+            for line in short:
+                complain(line)
         unserved = tuple(each for table in event.plan.tables for each in table.unserved)
         if self._is_news("unserved", unserved):
             say_unserved(event.plan)

@@ -6,7 +6,9 @@ nothing, since reads lag, and is reported as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from ipam.prefix import Family
 from vpcrouter.fabric.aws.clients import (
@@ -37,6 +39,20 @@ from vpcrouter.model import Action, Step
 
 _CALLS = {Action.CREATE: Call.CREATE, Action.REPLACE: Call.REPLACE, Action.DELETE: Call.DELETE}
 _CIDR = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6CidrBlock"}
+
+
+_WOULD_SUCCEED = "DryRunOperation"
+_NOWHERE = "198.51.100.0/24"
+"""For documentation (RFC 5737): nobody routes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether a call on a resource would be allowed; ``problem`` is empty where it would."""
+
+    action: str
+    resource: str
+    problem: str
 
 
 class AwsFabric:
@@ -97,6 +113,47 @@ class AwsFabric:
             if not self._shows(table, step):
                 raise
         self._rows.note(table, step.destination, step.previous_interface, step.interface)
+
+    def permissions(self, tables: Sequence[str], interface: str) -> Iterator[Permission]:
+        """Whether each call that changes something would be allowed; changes nothing (DryRun)."""
+        ec2 = self._clients.ec2
+        for table in tables:
+            for call, method in (
+                (Call.CREATE, ec2.create_route),
+                (Call.REPLACE, ec2.replace_route),
+            ):
+                ask = partial(
+                    method,
+                    RouteTableId=table,
+                    DestinationCidrBlock=_NOWHERE,
+                    NetworkInterfaceId=interface,
+                    DryRun=True,
+                )
+                yield self._permission(call, table, ask)
+            delete = partial(
+                ec2.delete_route, RouteTableId=table, DestinationCidrBlock=_NOWHERE, DryRun=True
+            )
+            yield self._permission(Call.DELETE, table, delete)
+        modify = partial(
+            ec2.modify_network_interface_attribute,
+            NetworkInterfaceId=interface,
+            SourceDestCheck={"Value": False},
+            DryRun=True,
+        )
+        yield self._permission(Call.MODIFY_INTERFACE, interface, modify)
+
+    def _permission(self, call: Call, resource: str, ask: Callable[[], object]) -> Permission:
+        action = f"ec2:{call}"
+        try:
+            with translated():
+                ask()
+        except Ec2Error as error:
+            if error.code == _WOULD_SUCCEED:
+                return Permission(action, resource, "")
+            return Permission(action, resource, f"{error.message} ({error.code})")
+        except (NotSentError, LostAnswerError) as error:
+            raise FabricUnavailableError("", f"{action}: {error}: check network") from error
+        return Permission(action, resource, "AWS has not treated it as a question")
 
     def set_source_dest_check(self, interface: str, *, on: bool) -> None:
         """Switch the check of an interface. Repeating it does no harm."""
