@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from ipam.model import Claim
+from ipam.networks import changed
+from ipam.placement import join
 from ipam.prefix import Family
+from ipam.topology import Level, LevelKind, topology
 from tests.histories import Story, network, start, stories, table
 from vpcrouter.simulate.events import (
     Change,
@@ -21,6 +25,8 @@ from vpcrouter.simulate.events import (
 )
 from vpcrouter.simulate.world import World, happen
 from vpcrouter.wire import dump_snapshot, parse_snapshot
+
+ZONE = Level(LevelKind.LABEL, "zone")
 
 
 def _world(*sizes: int) -> World:
@@ -74,6 +80,19 @@ def test_what_is_made_up_differs_from_node_to_node_and_from_join_to_join() -> No
     assert again.nodes["x"] == _after(first, ("x", Leave()), ("x", Join("s0"))).nodes["x"]
 
 
+def test_a_node_that_joins_a_divided_network_is_like_one_of_its_subnet() -> None:
+    world = _world(2)
+    zoned = [replace(n, topology=topology([ZONE])) for n in world.state.networks]
+    claims = [
+        Claim(node.name, node.subnet, node.identity, (("zone", "a"),))
+        for node in world.state.nodes.values()
+    ]
+    divided = join(changed(world.state, zoned), claims, world.budget).state
+    after = _after(replace(world, state=divided), ("new", Join("s0")))
+    assert after.refused == ()
+    assert after.state.nodes["new"].labels == (("zone", "a"),)
+
+
 def test_leaving_frees_the_blocks() -> None:
     world = _world(2)
     gone = _after(world, ("s0n0", Leave()))
@@ -123,8 +142,17 @@ def test_growth_that_does_not_fit_is_named_and_nothing_grows() -> None:
 
 
 def test_a_cluster_starts_with_the_weights_that_it_has() -> None:
-    world = _after(_world(2, 1), ("s0n0", Grow(1)), ("s0n0", Load(7.0)))
+    world = _after(_world(3, 2), ("s0n0", Grow(1)), ("s0n0", Load(7.0)))
     again = World.starting(world.state, world.snapshot())
     assert again.weights == {"s0n0": 7.0}
     assert again.snapshot() == world.snapshot()
     assert World.starting(_world(2).state, _world(2).snapshot()).weights == {}
+
+
+def test_who_joins_weighs_and_carries_what_is_usual() -> None:
+    world = _after(_world(3, 1), *[(f"s0n{i}", Load(5.0)) for i in range(3)])
+    nodes = {name: replace(node, capacity=10.0) for name, node in world.nodes.items()}
+    cluster = replace(world, nodes=nodes).snapshot()
+    joined = _after(World.starting(world.state, cluster), ("x", Join("s1")))
+    assert (_weights(joined, "x"), joined.nodes["x"].capacity) == ([5.0], 10.0)
+    assert _weights(joined, "s1n0") == [1.0]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ipam.model import Claim, State
+from ipam.model import Node as Owner
 from ipam.placement import Refusal, grow, join, leave
 from ipam.prefix import Family, format_address
+from ipam.topology import Labels
 from vpcrouter.model import Block, Node, RouteTable, Snapshot, Subnet, snapshot
 from vpcrouter.problems import Problem
 from vpcrouter.simulate.events import Event, Fail, Grow, Join, Leave, Load, Recover
@@ -124,7 +126,8 @@ def happen(world: World, event: Event) -> World:
 def _joined(world: World, event: Event, subnet: str) -> World:
     count = world.joins.get(event.node, 0) + 1
     identity = f"{event.node} {count}"
-    outcome = join(world.state, [Claim(event.node, subnet, identity)], world.budget)
+    claim = Claim(event.node, subnet, identity, _labels(world.state, subnet))
+    outcome = join(world.state, [claim], world.budget)
     node = Node(
         name=event.node,
         subnet=subnet,
@@ -139,6 +142,18 @@ def _joined(world: World, event: Event, subnet: str) -> World:
         joins={**world.joins, event.node: count},
         refused=(*world.refused, *(_refusal(event, NOT_JOINED, r) for r in outcome.refused)),
     )
+
+
+def _labels(state: State, subnet: str) -> Labels:
+    """Those of the first node of the subnet by name: a node that is made up is like that one."""
+    if all(network.topology.is_plain for network in state.networks):
+        return ()
+    like = min((n for n in state.nodes.values() if n.subnet == subnet), key=_name, default=None)
+    return like.labels if like is not None else ()
+
+
+def _name(node: Owner) -> str:
+    return node.name
 
 
 def _left(world: World, name: str) -> World:
