@@ -190,6 +190,23 @@ def test_names_and_addresses_are_apart() -> None:
 
 
 @root
+def test_what_the_kernel_refuses_is_said_in_one_line(folder: Path) -> None:
+    path = folder / "space"
+
+    def add_bridge() -> None:
+        with spaces.kernel(path) as kernel:
+            kernel.link("add", ifname="bridge", kind="bridge")
+
+    spaces.make(path)
+    try:
+        add_bridge()
+        with pytest.raises(UnavailableError, match="refuses a change of space: File exists"):
+            add_bridge()
+    finally:
+        spaces.remove(path)
+
+
+@root
 def test_a_process_that_took_an_id_over_is_not_ended(folder: Path) -> None:
     from vpcrouter.lab import processes
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from cni.errors import CniError
 from cni.namespaces import inside, opened
@@ -83,11 +84,20 @@ def entered(path: Path) -> Iterator[None]:
 
 @contextmanager
 def kernel(path: Path) -> Iterator[IPRoute]:
-    """A connection to the kernel in the namespace at a path."""
+    """A connection to the kernel in the namespace at a path.
+
+    Raises UnavailableError where there is no such namespace, or the kernel refuses what is asked.
+    """
     with entered(path):
         connection = IPRoute()
     with connection:
-        yield connection
+        try:
+            yield connection
+        except NetlinkError as error:
+            reason = os.strerror(error.code)
+            raise UnavailableError(
+                f"the kernel refuses a change of {path.name}: {reason}"
+            ) from error
 
 
 def switch(name: str, value: str) -> None:
