@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from random import Random
 
 import hypothesis
 from hypothesis import settings
@@ -21,9 +22,18 @@ from ipam.errors import BadInputError
 from ipam.model import Claim, Network, State, state
 from ipam.networks import changed
 from ipam.placement import grow, join, leave, release
-from ipam.prefix import Family, Prefix
+from ipam.prefix import Family, Prefix, merge
 from ipam.static import grant_static, release_static
-from ipam.topology import PLAIN, NamedGroup, StaticAddress, Topology, topology
+from ipam.topology import (
+    PLAIN,
+    SUBNET,
+    Level,
+    LevelKind,
+    NamedGroup,
+    StaticAddress,
+    Topology,
+    topology,
+)
 from tests.address_checks import assert_disjoint, assert_sound
 from tests.counts import examples
 from tests.topologies import (
@@ -37,6 +47,8 @@ from tests.topologies import (
     topologies,
     ways,
 )
+
+V4 = Family.IPV4
 
 budgets = st.fixed_dictionaries({family: st.integers(0, 40) for family in Family})
 Owner = tuple[str, str]
@@ -348,3 +360,35 @@ class History(RuleBasedStateMachine):
 def test_histories(seed: int) -> None:
     counts = settings(max_examples=examples(test=40, prove=4_000), stateful_step_count=20)
     run_state_machine_as_test(hypothesis.seed(seed)(History), settings=counts)
+
+
+def test_with_most_node_prefixes_taken_nodes_of_racks_keep_few_routes(seed: int) -> None:
+    """Joins, departures and growths (two, two and one in five) with 80 % of the space in use."""
+    random = Random(seed)
+    levels = [Level(LevelKind.LABEL, "zone"), SUBNET, Level(LevelKind.LABEL, "rack")]
+    cidr = Prefix.parse("100.64.0.0/14")  # 1,024 node prefixes
+    pods = Network("pods", (cidr,), {V4: 26}, {V4: 24}, topology=topology(levels))
+    arriving = [_somewhere(random, f"n{number:05}") for number in range(819)]
+    now = join(state("test", [pods]), arriving, {V4: 498}).state
+    for number in range(examples(test=300, prove=10_000)):
+        kind = random.choice("jjllg")
+        if kind == "g":
+            outcome = grow(now, random.choice(sorted(now.nodes)), 1, {V4: 498})
+        elif kind == "l" and len(now.nodes) >= 819:
+            now = leave(now, [random.choice(sorted(now.nodes))])
+            continue
+        elif kind == "j" and len(now.nodes) <= 819:
+            outcome = join(now, [_somewhere(random, f"new{number:05}")], {V4: 498})
+        else:
+            continue
+        assert not outcome.refused
+        now = outcome.state
+    assert_sound(now)
+    assert_places_sound(now)
+    routes = sum(len(merge(node.blocks)) for node in now.nodes.values())
+    assert routes <= 1.2 * len(now.nodes)
+
+
+def _somewhere(random: Random, name: str) -> Claim:
+    zone, rack = random.randrange(3), random.randrange(8)
+    return Claim(name, f"s{zone}", "id", (("rack", f"{zone}-{rack}"), ("zone", str(zone))))
