@@ -222,6 +222,7 @@ def _uneven_weights(
     scale = problem.scale[trie.root[leaves]]
     ratio = _subnet_scale(problem)[view.home[runs.node]] / view.capacity[runs.node]
     ratio[worth < 0] = 1.0
+    np.maximum(ratio, 1.0, out=ratio)  # a scale below the largest capacity
     ratios = np.unique(ratio)
 
     def weights(kept: Floats, position: Ints) -> Weights:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -82,6 +82,12 @@ class Crew:
             return self.size(subnet)
         mine = self.capacity[self.of_subnet(subnet)]
         return int(np.count_nonzero(mine == self.most[subnet]))
+
+    def nth(self, subnet: int, number: int) -> float:
+        """The capacity of the forwarder that is in this place when the strongest come first."""
+        mine = self.capacity[self.of_subnet(subnet)]
+        place = max(0, len(mine) - number)
+        return float(np.partition(mine, place)[place])
 
     def strength(self, subnets: Sequence[int], number: int) -> float:
         """The most capacity that so many forwarders of these subnets have together."""
@@ -259,7 +265,7 @@ class Problem:
         return None
 
     def once(self, name: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returns, for all tables of which trees, weights and budget are the same.
+        """What ``make`` returns, for all tables with the same trees, weights, scale and budget.
 
         It must not depend on ``burden`` and ``standing``.
         """
@@ -271,7 +277,9 @@ class Problem:
         )
         lighter = (own, homes) if homes else None
         firsts = tuple(tree.first for tree in self.trees)
-        return self.view.shared.once((name, firsts, lighter, self.budget), make)
+        return self.view.shared.once(
+            (name, firsts, lighter, self.scale.tobytes(), self.budget), make
+        )
 
     @property
     def serves_all(self) -> bool:
@@ -282,6 +290,16 @@ class Problem:
     def worst_standing(self) -> float:
         """The largest load that is not the problem's to change."""
         return max(self.standing.values(), default=0.0)
+
+    def weaker(self) -> Problem:
+        """The same for pieces that as many forwarders can carry as there are entries.
+
+        Where few have the largest capacity, ``scale`` is that of the last one that would be used.
+        """
+        crew = self.view.crew
+        number = self.budget - len(self.trees) + 1
+        scale = {tree.subnet: crew.nth(tree.subnet, number) for tree in self.trees}
+        return replace(self, scale=np.array([scale[tree.subnet] for tree in self.trees]))
 
     def standing_loads(self) -> Floats:
         """``standing`` of every node."""

@@ -243,6 +243,11 @@ def _search(
     problem: Problem, owned: Owners, ground: Ground, bound: float, best: Assigned | None
 ) -> Assigned:
     """The best of several partitions, each with its spare entries spent; never proves anything."""
+    if not problem.even and not _crews_suffice(problem, problem.budget):
+        weaker = problem.weaker()
+        prepared = prepare(weaker, owned, weaker.budget)
+        load = least_load(prepared.trie, prepared.exact, weaker.budget, prepared.floor)
+        best = _better(problem, owned, partitioned(weaker, owned, prepared, load, {}), best)
     floor = max(ground.floor, ground.known)
     finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor)
     finest = max(finest, bound, np.finfo(np.float64).tiny)
@@ -252,16 +257,22 @@ def _search(
         loads = loads[:1]  # a node for each piece: the finest is the best, and nothing improves it
     for load in loads:
         plan = partitioned(problem, owned, ground, max(load, finest), {})
-        if plan is None:
-            continue
-        plan = judge(problem, without_idle(improve(problem, owned, plan.as_entries())))
-        if best is None or plan.load < best.load:
-            best = plan
-        if best.load <= bound * (1 + _TOLERANCE):
+        best = _better(problem, owned, plan, best)
+        if best is not None and best.load <= bound * (1 + _TOLERANCE):
             break
     if best is None:
         raise AssertionError(f"no partition of {problem.table.id} fits its budget")
     return best
+
+
+def _better(
+    problem: Problem, owned: Owners, plan: Assigned | None, best: Assigned | None
+) -> Assigned | None:
+    """The better one of two plans, once the first has spent its spare entries."""
+    if plan is None:
+        return best
+    plan = judge(problem, without_idle(improve(problem, owned, plan.as_entries())))
+    return plan if best is None or plan.load < best.load else best
 
 
 def _proven_less(problem: Problem, owned: Owners, ground: Ground, load: float) -> int | None:
