@@ -7,7 +7,7 @@ node each, again and again, and what that makes of the least possible load is pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ipam.model import Claim
@@ -54,7 +54,8 @@ def advise(world: World, most: int, make_plan: Planner) -> Advice:
     cluster = world.snapshot()
     plan = make_plan(cluster)
     load = best = _largest(plan)
-    floor = _floor(cluster)
+    left_out = _left_out(plan)
+    floor = _floor(cluster, left_out)
     drains: list[Drain] = []
     pending: list[str] = []
     drained: set[str] = set()
@@ -63,11 +64,15 @@ def advise(world: World, most: int, make_plan: Planner) -> Advice:
         chosen = list(_one_of_each(cluster, plan, drained))[: most - len(drained)]
         if not chosen:
             break
+        moved = _moved(world, chosen)
+        if moved is None:
+            break
         drained.update(chosen)
         pending += chosen
-        world = _moved(world, chosen)
-        cluster = world.snapshot()
+        world, cluster = moved, moved.snapshot()
         plan = make_plan(cluster)
+        if _left_out(plan) != left_out:
+            break
         fruitless += 1
         if _largest(plan) < best * (1 - _ROUNDING):
             best = _largest(plan)
@@ -115,18 +120,27 @@ def _shared(cluster: Snapshot, plan: Plan) -> Iterator[tuple[PlannedEntry, Mappi
                 yield entry, owners
 
 
-def _moved(world: World, names: list[str]) -> World:
-    """The cluster after these nodes were drained and have come back as new ones."""
+def _left_out(plan: Plan) -> frozenset[tuple[str, str, Family]]:
+    """Which subnets some table does not serve in a family."""
+    return frozenset(
+        (table.id, one.subnet, one.family) for table in plan.tables for one in table.unserved
+    )
+
+
+def _moved(world: World, names: list[str]) -> World | None:
+    """The cluster after these nodes were drained and have come back; None if one gets no room."""
     claims = []
     for name in names:
         owner = world.state.nodes[name]
         claims.append(Claim(name, owner.subnet, f"{owner.identity} again", owner.labels))
     outcome = join(leave(world.state, names), claims, world.budget)
-    return replace(world, state=outcome.state)
+    return None if outcome.refused else replace(world, state=outcome.state)
 
 
-def _floor(cluster: Snapshot) -> float:
+def _floor(cluster: Snapshot, left_out: Collection[tuple[str, str, Family]]) -> float:
     """No table can have less, however nodes are moved within their subnets.
+
+    What is left out weighs nothing.
 
     With L, a piece weighs at most L, times the largest capacity, and what its next hop owns. So a
     subnet takes at least its weight over the sum of that and the most that one node owns; and all
@@ -134,7 +148,7 @@ def _floor(cluster: Snapshot) -> float:
     """
     return max(
         (
-            _least(cluster, table, family)
+            _least(cluster, table, family, left_out)
             for table in cluster.route_tables
             for family in Family
             if len(cluster.blocks[family])
@@ -143,7 +157,12 @@ def _floor(cluster: Snapshot) -> float:
     )
 
 
-def _least(cluster: Snapshot, table: RouteTable, family: Family) -> float:
+def _least(
+    cluster: Snapshot,
+    table: RouteTable,
+    family: Family,
+    left_out: Collection[tuple[str, str, Family]],
+) -> float:
     columns = cluster.blocks[family]
     owned: dict[int, float] = {}
     for node, weight in zip(columns.node, columns.weight, strict=True):
@@ -152,6 +171,8 @@ def _least(cluster: Snapshot, table: RouteTable, family: Family) -> float:
     subnets: dict[str, list[float]] = {}
     for node, weight in owned.items():
         subnet = cluster.nodes[node].subnet
+        if (table.id, subnet, family) in left_out:
+            continue
         factor = table.own_subnet_weight if home[subnet] == table.id else 1.0
         subnets.setdefault(subnet, []).append(weight * factor)
     strongest = max(node.capacity for node in cluster.nodes)

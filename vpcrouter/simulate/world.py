@@ -11,6 +11,7 @@ from ipam.model import Node as Owner
 from ipam.placement import Refusal, grow, join, leave
 from ipam.prefix import Family, format_address
 from ipam.topology import Labels
+from vpcrouter.capacity import median
 from vpcrouter.model import Block, Node, RouteTable, Snapshot, Subnet, snapshot
 from vpcrouter.problems import Problem
 from vpcrouter.simulate.events import Event, Fail, Grow, Join, Leave, Load, Recover
@@ -28,10 +29,11 @@ class World:
     """Who is there, with which addresses, weights and route entries.
 
     ``state`` says who owns which blocks, ``nodes`` what routing knows about each node. A node in
-    ``weights`` divides that weight among its blocks; every block of another weighs 1. ``budget``
-    is the smallest of all tables, which placement needs to know. ``standing`` are blocks of nodes
-    that were replaced by others of the same name: nothing happens to them. ``joins`` counts, by
-    name, the nodes that were made up, ``refused`` lists what could get no addresses, and why.
+    ``weights`` divides that weight among its blocks; every block of another weighs
+    ``usual_weight``, and nodes that join can carry ``usual_capacity``: the medians at the start.
+    ``budget`` is the smallest of all tables, which placement needs to know. ``standing`` are blocks
+    of nodes that were replaced by others of the same name: nothing happens to them. ``joins``
+    counts, by name, the nodes that were made up, ``refused`` lists what could get no addresses.
     """
 
     state: State
@@ -43,6 +45,8 @@ class World:
     weights: Mapping[str, float] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
     refused: tuple[Problem, ...] = ()
+    usual_weight: float = 1.0
+    usual_capacity: float = 1.0
 
     @classmethod
     def starting(cls, state: State, cluster: Snapshot) -> World:
@@ -55,6 +59,8 @@ class World:
             budget=smallest_budget(cluster.route_tables),
             standing=tuple(_not_owned_by_name(state, cluster)),
             weights=_uneven(state, cluster),
+            usual_weight=_usual(cluster),
+            usual_capacity=median([node.capacity for node in cluster.nodes] or [1.0]),
         )
 
     def snapshot(self) -> Snapshot:
@@ -67,7 +73,9 @@ class World:
         for name in self.nodes:
             prefixes = self.state.blocks(name)
             weight = (
-                self.weights[name] / len(prefixes) if name in self.weights and prefixes else 1.0
+                self.weights[name] / len(prefixes)
+                if name in self.weights and prefixes
+                else self.usual_weight
             )
             found += [Block(prefix, name, weight) for prefix in prefixes]
         return found
@@ -83,10 +91,16 @@ def _not_owned_by_name(state: State, cluster: Snapshot) -> Iterator[Block]:
                 yield Block(prefix, name, weight)
 
 
+def _usual(cluster: Snapshot) -> float:
+    """What a block weighs in the middle of all."""
+    return median([w for columns in cluster.blocks.values() for w in columns.weight] or [1.0])
+
+
 def _uneven(state: State, cluster: Snapshot) -> dict[str, float]:
-    """What nodes weigh of whose blocks not every one weighs 1."""
+    """What nodes weigh of whose blocks not every one weighs as much as is usual."""
     found: dict[str, float] = {}
     uneven: set[str] = set()
+    usual = _usual(cluster)
     for columns in cluster.blocks.values():
         for prefix, node, weight in zip(
             columns.prefixes(), columns.node, columns.weight, strict=True
@@ -94,7 +108,7 @@ def _uneven(state: State, cluster: Snapshot) -> dict[str, float]:
             name = cluster.nodes[node].name
             if prefix in state.blocks(name):
                 found[name] = found.get(name, 0.0) + weight
-                if weight != 1.0:
+                if weight != usual:
                     uneven.add(name)
     return {name: found[name] for name in sorted(uneven)}
 
@@ -133,6 +147,7 @@ def _joined(world: World, event: Event, subnet: str) -> World:
         subnet=subnet,
         interface=f"eni-{sha256(identity.encode()).hexdigest()[:17]}",
         addresses=_addresses(world.state.families, sum(world.joins.values())),
+        capacity=world.usual_capacity,
     )
     there = {} if outcome.refused else {node.name: node}
     return replace(
