@@ -15,7 +15,7 @@ from ipam.prefix import Prefix
 from vpcrouter.planner.arrays import Floats, Ints, range_sums, sums
 from vpcrouter.planner.problem import Problem
 
-_FEW = 8  # rows that are one in so many or fewer are cut out, others blanked in a copy
+_FEW = 8  # rows that are one in so many or fewer are cut out of the sums around them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,19 +126,26 @@ class Shares:
 def shares(problem: Problem, layout: Layout, next_hops: Ints) -> Shares:
     """What each destination's next hop (a node index, -1: none) owns of what it catches."""
     size = len(layout.destinations)
-    own_blocks, others = np.zeros(size, dtype=np.int64), np.zeros(size)
     if not len(layout.start):
-        return Shares(own_blocks, others)
-    first, last = int(layout.start[0]), int(layout.end[-1])
-    rows, pieces = _own_rows(problem, layout, next_hops)
-    own_blocks += np.bincount(pieces, minlength=size)
-    if len(rows) * _FEW < last - first:
-        found = _sums_around(problem.weight, layout, rows)
-    else:
-        weight = problem.weight[first:last].copy()
-        weight[rows - first] = 0.0
-        found = range_sums(weight, layout.start - first, layout.end - first)
-    np.add.at(others, layout.piece, found)
+        return Shares(np.zeros(size, dtype=np.int64), np.zeros(size))
+    forwards = np.zeros(len(problem.view.role), dtype=np.bool_)
+    forwards[next_hops[next_hops >= 0]] = True
+    candidates = forwards[problem.view.owner]
+    if int(np.count_nonzero(candidates)) * _FEW >= len(candidates):
+        return _shares_by_segment(problem, layout, next_hops)
+    rows, pieces = _own_rows(problem, layout, next_hops, np.flatnonzero(candidates))
+    found = _sums_around(problem.weight, layout, rows)
+    return Shares(np.bincount(pieces, minlength=size), sums(layout.piece, found, size))
+
+
+def _shares_by_segment(problem: Problem, layout: Layout, next_hops: Ints) -> Shares:
+    """The same where next hops own much of all rows."""
+    size = len(layout.destinations)
+    own_blocks, others = np.zeros(size, dtype=np.int64), np.zeros(size)
+    for start, end, piece in zip(layout.start, layout.end, layout.piece, strict=True):
+        foreign = problem.view.owner[start:end] != next_hops[piece]
+        own_blocks[piece] += end - start - np.count_nonzero(foreign)
+        others[piece] += problem.weight[start:end][foreign].sum()
     return Shares(own_blocks, others)
 
 
@@ -153,14 +160,13 @@ def _sums_around(weight: Floats, layout: Layout, rows: Ints) -> Floats:
     return sums(segment[wanted], parts, len(layout.start))
 
 
-def _own_rows(problem: Problem, layout: Layout, next_hops: Ints) -> tuple[Ints, Ints]:
-    """The rows whose owner is the next hop of the destination that catches them; and which."""
-    owner = problem.view.owner
-    forwards = np.zeros(len(problem.view.role), dtype=np.bool_)
-    forwards[next_hops[next_hops >= 0]] = True
-    rows = np.flatnonzero(forwards[owner])
+def _own_rows(problem: Problem, layout: Layout, next_hops: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Those of some rows whose owner is the next hop of the destination that catches them, and it.
+
+    All rows of next hops must be among them.
+    """
     segment = np.searchsorted(layout.start, rows, side="right") - 1
     caught = (segment >= 0) & (rows < layout.end[segment])
     rows, piece = rows[caught], layout.piece[segment[caught]]
-    own = next_hops[piece] == owner[rows]
+    own = next_hops[piece] == problem.view.owner[rows]
     return rows[own], piece[own]
