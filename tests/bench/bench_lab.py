@@ -33,8 +33,8 @@ from vpcrouter.lab.trace import trace
 _LARGE = Size(zones=3, nodes=8, pods=4, quota=12)
 _SMALL = Size(zones=2, nodes=3, pods=1, quota=6)
 _HOST_ROUTES = 5_000
-_BYTES = 150_000_000  # each way
-_TURNS = 15
+_BYTES = 60_000_000  # each way
+_TURNS = 41
 _STRAIGHT = ("node", "router", "node", "pod")
 _LEAST_SHARE = 0.9
 _ADDRESS = "100.64.255.254"  # of nobody in the other cluster
