@@ -154,11 +154,11 @@ def still_valid(networks: Iterable[Network], places: Iterable[Place]) -> dict[Pl
             around = around[:-1]
         outer = kept.get((place.network, around))
         group = network.topology.group(place.path)
-        if group is not None and group.cidrs:
-            ranges = group.cidrs
-        elif outer is not None:
-            ranges = outer.prefixes
+        if around:
+            ranges = outer.prefixes if outer is not None else ()
         prefixes = tuple(p for p in place.prefixes if any(r.contains(p) for r in ranges))
+        if group is not None and group.cidrs:
+            prefixes = tuple(sorted(group.cidrs))
         if prefixes:
             same = prefixes == place.prefixes
             kept[place.key] = place if same else Place(place.network, place.path, prefixes)

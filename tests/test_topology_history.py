@@ -25,6 +25,7 @@ from ipam.placement import grow, join, leave, release
 from ipam.prefix import Family, Prefix, merge
 from ipam.static import grant_static, release_static
 from ipam.topology import (
+    GROUPS,
     PLAIN,
     SUBNET,
     Level,
@@ -57,7 +58,8 @@ Owner = tuple[str, str]
 def edited(group: NamedGroup, kind: str) -> list[NamedGroup]:
     """What becomes of a group: its parts, one without parts, a wider one, or nothing."""
     if kind == "split":
-        halves = (replace(group, name="left", groups=()), replace(group, name="right", groups=()))
+        part = replace(group, groups=(), cidrs=())
+        halves = (replace(part, name="left"), replace(part, name="right"))
         return [replace(group, groups=halves, reserve={})]
     if kind == "merge":
         return [replace(group, groups=())]
@@ -225,6 +227,26 @@ class History(RuleBasedStateMachine):
         position = data.draw(st.integers(0, len(self.now.networks) - 1))
         wanted = data.draw(st.sampled_from([divided, divided, PLAIN]))
         self.replace(position, replace(self.now.networks[position], topology=wanted))
+
+    @rule(data=st.data(), bits=st.integers(1, 3))
+    def a_group_gets_a_range_of_its_own(self, data: st.DataObject, bits: int) -> None:
+        grouped = [p for p, n in enumerate(self.now.networks) if n.topology.levels[0] == GROUPS]
+        if not grouped:
+            return
+        position = data.draw(st.sampled_from(grouped))
+        network = self.now.networks[position]
+        cidr = data.draw(st.sampled_from(network.cidrs))
+        length = min(cidr.length + bits, max(cidr.length, network.node[cidr.family]))
+        part = Prefix(cidr.family, data.draw(st.integers(cidr.value, cidr.last)), cidr.family.width)
+        groups = list(network.topology.groups)
+        index = data.draw(st.integers(0, len(groups) - 1))
+        others = [c for c in groups[index].cidrs if c.family is not cidr.family]
+        groups[index] = replace(groups[index], cidrs=(*others, part.ancestor(length)))
+        try:
+            divided = topology(network.topology.levels, groups)
+        except BadInputError:  # another group has some of it
+            return
+        self.replace(position, replace(network, topology=divided))
 
     @rule(data=st.data(), kind=st.sampled_from(["split", "merge", "grow", "end", "reserve"]))
     def a_group_is_edited(self, data: st.DataObject, kind: str) -> None:

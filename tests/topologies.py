@@ -224,15 +224,25 @@ def room_for(now: State, family: Family, node: Node | Claim, name: str) -> Prefi
             if place.network == network.name and not _leads_to(place, own)
             for prefix in place.prefixes
         ]
+        fixed = [(p, g.cidrs) for p, g in network.topology.by_path.items() if g.cidrs]
+        foreign += [c for p, inside in fixed if not _through(p, own) for c in inside]
+        limits = [c for p, inside in fixed if _through(p, own) for c in inside]
         for cidr in cidrs if own else ():
             step = 1 << (family.width - network.block[family])
             for value in range(cidr.value, cidr.last + 1, step):
                 block = Prefix(family, value, network.block[family])
+                if limits and not any(limit.contains(block) for limit in limits):
+                    continue
                 if block not in given and not any(
                     block.overlaps(other) for other in (*others, *foreign, *network.withheld)
                 ):
                     return block
     return None
+
+
+def _through(group: Way, own: Sequence[Way]) -> bool:
+    """Whether a way leads through a group; those with ranges of their own come first in it."""
+    return any(way[: len(group)] == group for way in own)
 
 
 def _leads_to(place: Place, own: Sequence[Way]) -> bool:
