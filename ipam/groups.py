@@ -28,6 +28,7 @@ class Group:
 
 
 _CHEAP = 1.15  # times the cap: what two groups may carry that are to become one for a new subnet
+_PATIENCE = 1.03  # times the cap: what groups carry before a spare entry is taken for a further one
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,17 @@ class _Division:
             self._join(subnet)
 
     def arrange(self) -> Arrangement:
-        """Split where load per group is too large, with an entry that is spare or hurts less."""
-        lacking = {s for s in self._have if self._have[s] < self._share[s]}
+        """Split where load per group is too large, with an entry that is spare or hurts less.
+
+        A further group is a further entry of every table, while some more load in all groups of
+        the subnet is within the usual slack of plans: then nodes join without any change.
+        """
+        patience = _PATIENCE if self._spare > 0 else 1.0
+        lacking = {
+            s
+            for s in self._have
+            if self._have[s] < self._share[s] and self._mean(s) > patience * self._cap
+        }
         while lacking:
             subnet = max(lacking, key=lambda s: (self._mean(s), s))
             found = self._spare > 0 or self._free_entry(self._mean(subnet))
