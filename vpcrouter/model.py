@@ -1,8 +1,8 @@
 """The frozen values of routing: what is there (Snapshot) and what should be (Plan).
 
 A snapshot keeps blocks as sorted columns, and nodes too, so that a million of them are some arrays
-and not a million objects. It is canonical: subnets, nodes and tables are sorted by name, blocks by address,
-whatever order they were read in.
+and not a million objects. It is canonical: subnets, nodes and tables are sorted by name, blocks by
+address, whatever order they were read in.
 """
 
 from __future__ import annotations
