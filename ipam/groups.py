@@ -28,7 +28,11 @@ class Group:
 
 
 _CHEAP = 1.15  # times the cap: what two groups may carry that are to become one for a new subnet
-_PATIENCE = 1.03  # times the cap: what groups carry before a spare entry is taken for a further one
+
+# An entry is worth one part in ``budget`` of everybody's load. A subnet waits for a spare one until
+# its groups miss this many parts, though never for more than what plans usually leave as slack.
+_PARTS_MISSED = 1.5
+_SLACK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class _Division:
         self._family = family
         self._opened: dict[str, _Subnet] = {}
         self._joining = joining.keys()
+        self._patience = 1 + min(_SLACK, _PARTS_MISSED / max(budget, 1))
         spaces = {subnet: draft.spaces_of(subnet, family) for subnet in draft.subnet_names}
         self._least = {subnet: len(own) for subnet, own in spaces.items() if own}
         self._have = {subnet: len(draft.groups(subnet, family)) for subnet in self._least}
@@ -144,11 +149,9 @@ class _Division:
         A further group is a further entry of every table, while some more load in all groups of
         the subnet is within the usual slack of plans: then nodes join without any change.
         """
-        patience = _PATIENCE if self._spare > 0 else 1.0
+        tolerated = self._cap * self._patience if self._spare > 0 else self._cap
         lacking = {
-            s
-            for s in self._have
-            if self._have[s] < self._share[s] and self._mean(s) > patience * self._cap
+            s for s in self._have if self._have[s] < self._share[s] and self._mean(s) > tolerated
         }
         while lacking:
             subnet = max(lacking, key=lambda s: (self._mean(s), s))
