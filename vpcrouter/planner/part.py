@@ -84,7 +84,7 @@ class Part:
     def joined(self, roster: Roster, node: int, blocks: Sequence[Block]) -> Part:
         """A node with its blocks."""
         if not self.clear:
-            return self
+            return self._lapsed()
         edit = _Edit(self, roster)
         home = roster.home(node)
         for block in blocks:
@@ -95,7 +95,7 @@ class Part:
     def left(self, roster: Roster, node: int, blocks: Sequence[Prefix]) -> Part:
         """A node is gone with its blocks."""
         if not self.clear:
-            return self
+            return self._lapsed()
         edit = _Edit(self, roster)
         weight = sum(edit.remove(block) for block in blocks if block.family is self.family)
         edit.replace_hop(node)
@@ -105,7 +105,7 @@ class Part:
     def failed(self, roster: Roster, node: int) -> Part:
         """A node is not healthy."""
         if not self.clear:
-            return self
+            return self._lapsed()
         edit = _Edit(self, roster)
         edit.replace_hop(node)
         return edit.result()
@@ -113,21 +113,27 @@ class Part:
     def revived(self, roster: Roster, node: int, blocks: Sequence[Prefix]) -> Part:
         """A node is healthy that never was; it may keep what it owns."""
         if not self.clear:
-            return self
+            return self._lapsed()
         edit = _Edit(self, roster)
         weight = sum(edit.weight(block) for block in blocks if block.family is self.family)
         return self.without(weight / roster.least[roster.home(node)], 0)
 
     def weighed(self, roster: Roster, block: Prefix, weight: float) -> Part:
         """A block has another weight; raises KeyError if there is no such block."""
-        if block.family is not self.family or not self.clear:
+        if block.family is not self.family:
             return self
+        if not self.clear:
+            return self._lapsed()
         edit = _Edit(self, roster)
         less, owner = edit.weigh(block, weight, self.factors)
         if less <= 0:
             return edit.result()
         entries = 1 if owner in roster.able else 0
         return edit.result().without(less / roster.least[roster.home(owner)], entries)
+
+    def _lapsed(self) -> Part:
+        """The same after an event that is not followed: of what was known no bound is left."""
+        return replace(self, carried=NOTHING)
 
     def without(self, load: float, entries: int) -> Part:
         """The same where something is gone that made so much load, or took so many entries."""
