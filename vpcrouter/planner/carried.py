@@ -6,7 +6,8 @@ real problem. In it
 
 - another block, more weight, a node that fails never make less load possible;
 - a block less, of weight w, makes at most w over the smallest capacity less possible: put it back,
-  and only the load of the one that catches it grows, by no more than that;
+  and only the load of the one that catches it grows, by no more than that (where all who could
+  catch it may forward: a node that may be next hop of its own blocks alone could not);
 - or it saves at most one entry: put it back with an entry of its own. What so many entries more
   could do was found by the full pass, as a staircase of loads and the entries that less takes;
 - a node that was never healthy and is now takes back what it owns, that is a loss of weight;

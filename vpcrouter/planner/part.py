@@ -100,7 +100,10 @@ class Part:
         weight = sum(edit.remove(block) for block in blocks if block.family is self.family)
         edit.replace_hop(node)
         entries = len(blocks) if node in roster.able else 0
-        return edit.result().without(weight / roster.least[roster.home(node)], entries)
+        home = roster.home(node)
+        # What was caught with these blocks may now be all of one node that forwards nothing else.
+        load = np.inf if home in roster.keepers else weight / roster.least[home]
+        return edit.result().without(float(load), entries)
 
     def failed(self, roster: Roster, node: int) -> Part:
         """A node is not healthy."""

@@ -39,7 +39,8 @@ class Roster:
 
     ``spares`` are, per subnet, forwarders of the snapshot, the largest capacities first: more than
     all tables can ever use, of those that were there. ``most`` and ``least`` are the extremes of
-    the forwarders' capacities per subnet, of all that have ever been there.
+    the forwarders' capacities per subnet, of all that have ever been there. ``keepers`` are the
+    subnets with nodes, ever, that may be next hop of what they own and of nothing else.
     """
 
     view: NodeView
@@ -52,6 +53,7 @@ class Roster:
     spares: tuple[tuple[int, ...], ...]
     most: tuple[float, ...]
     least: tuple[float, ...]
+    keepers: frozenset[int]
     subnets: Mapping[str, int]
 
     @classmethod
@@ -75,6 +77,7 @@ class Roster:
             tuple(spares),
             tuple(view.crew.most.tolist()),
             tuple(view.crew.least.tolist()),
+            frozenset(np.unique(view.home[view.role == Role.OWN]).tolist()),
             {subnet.id: index for index, subnet in enumerate(snapshot.subnets)},
         )
 
@@ -146,7 +149,7 @@ class Roster:
             size=index + 1,
             able=self.able.with_node(index) if node.healthy else self.able,
         )
-        return roster.with_capacity_of(index), index
+        return roster.with_role_of(index), index
 
     def left(self, index: int) -> Roster:
         """One node less."""
@@ -162,13 +165,15 @@ class Roster:
         node = replace(self.node(index), healthy=True)
         able = self.able.with_node(index)
         roster = replace(self, changed={**self.changed, index: node}, able=able)
-        return roster.with_capacity_of(index)
+        return roster.with_role_of(index)
 
-    def with_capacity_of(self, index: int) -> Roster:
-        """The same, its extremes of capacities including this node's."""
+    def with_role_of(self, index: int) -> Roster:
+        """The same, its extremes of capacities and its keepers including this node's."""
+        home, capacity = self.home(index), self.capacity(index)
+        if self.role(index) is Role.OWN:
+            return replace(self, keepers=self.keepers | {home})
         if self.role(index) is not Role.FORWARD:
             return self
-        home, capacity = self.home(index), self.capacity(index)
         most, least = list(self.most), list(self.least)
         most[home], least[home] = max(most[home], capacity), min(least[home], capacity)
         return replace(self, most=tuple(most), least=tuple(least))
