@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from cni.datapath import CUT_MAC, GONE, HOST_MAC, Wiring
 from cni.endpoints import LINK_PREFIX
@@ -68,42 +69,55 @@ def faults(wiring: Wiring, netns: str) -> tuple[str, ...]:
         for family, value in wiring.addresses:
             if index is None or not _has_route(host, family, value, family.width, index):
                 found.append(f"the host has no route to {format_address(family, value)}")
-    with opened(netns) as namespace, _pod(namespace) as pod:
+    with opened(netns) as namespace, _asking_pod(namespace) as pod:
         found += _pod_faults(pod, wiring)
     return tuple(found)
 
 
 @contextmanager
 def _asking() -> Iterator[IPRoute]:
-    try:
-        with IPRoute() as kernel:
-            yield kernel
-    except (NetlinkError, OSError) as error:
-        raise CniError(Code.DATAPATH, f"links cannot be read: {error}") from error
+    with _explained("links cannot be read"), IPRoute() as kernel:
+        yield kernel
 
 
 @contextmanager
-def _pod(namespace: int) -> Iterator[IPRoute]:
-    with inside(namespace):
-        pod = IPRoute()
-    with pod:
-        yield pod
+def _asking_pod(namespace: int) -> Iterator[IPRoute]:
+    with _explained("the pod's links cannot be read"):
+        with inside(namespace):
+            pod = IPRoute()
+        with pod:
+            yield pod
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
+        raise CniError(Code.DATAPATH, f"{what}: {error}") from error
 
 
 def _index(kernel: IPRoute, link: str) -> int | None:
+    found = _link(kernel, link)
+    return None if found is None else int(found["index"])
+
+
+def _link(kernel: IPRoute, link: str) -> ifinfmsg | None:
+    """All of a link in one answer, since it may go between two; None where it is gone."""
     try:
-        return int(kernel.link("get", ifname=link)[0]["index"])
+        found: ifinfmsg = kernel.link("get", ifname=link)[0]
     except NetlinkError as error:
         if error.code in GONE:
             return None
         raise CniError(Code.DATAPATH, f"link {link} cannot be read: {error}") from error
+    return found
 
 
 def _pod_faults(pod: IPRoute, wiring: Wiring) -> list[str]:
-    index = _index(pod, wiring.ifname)
-    if index is None:
+    link = _link(pod, wiring.ifname)
+    if link is None:
         return [f"interface {wiring.ifname} is missing in the pod"]
-    link = pod.link("get", index=index)[0]
+    index = int(link["index"])
     found = []
     if link.get("address") != wiring.mac:
         found.append(f"{wiring.ifname} has hardware address {link.get('address')}")

@@ -59,7 +59,8 @@ class Pods:
             case Command.DEL, Attachment() as attachment:
                 self._delete(attachment)
             case Command.CHECK, Attachment() as attachment:
-                self._check(request, attachment)
+                with self._turns.of(attachment):
+                    self._check(request, attachment)
             case Command.GC, _:
                 self._collect(request)
             case Command.STATUS, _:

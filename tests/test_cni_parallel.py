@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -74,7 +75,7 @@ def test_callers_that_get_into_each_others_way(node: Node, seed: int) -> None:
 
         with ThreadPoolExecutor(CALLERS) as callers:
             codes = list(callers.map(call, work))
-        assert set(codes) <= EXPECTED
+        assert set(codes) <= EXPECTED, node.log
         for pod in range(PODS):
             call(("DEL", pod))
         for pod in range(PODS):
@@ -85,4 +86,37 @@ def test_callers_that_get_into_each_others_way(node: Node, seed: int) -> None:
         assert node.call("GC", config={"cni.dev/valid-attachments": []}) == (0, {})
         eventually(lambda: links(node.space) == {"lo", "outside", "uplink"})
         assert "vpcrouter_pods 0\n" in node.scrape("/metrics")[1]
-        assert "Traceback" not in node.log
+        assert "Traceback" not in node.log, node.log
+
+
+def test_checks_of_a_pod_that_comes_and_goes_see_all_of_it_or_nothing(node: Node) -> None:
+    with light_namespaces(1) as (space,):
+        ended = threading.Event()
+        added: list[dict[str, object]] = []
+
+        def check() -> list[tuple[int, str]]:
+            found = []
+            while not ended.is_set():
+                status, answer = node.call("CHECK", "pod", space, {"prevResult": added[-1]})
+                said = str(answer.get("msg", ""))
+                if "which prevResult lacks" not in said:  # it is of the time before
+                    found.append((status, said))
+            return found
+
+        status, answer = node.call("ADD", "pod", space)
+        assert not status, answer
+        added.append(answer)
+        with ThreadPoolExecutor() as callers:
+            checks = [callers.submit(check) for _ in range(4)]
+            try:
+                for _ in range(examples(test=10, prove=200)):
+                    assert node.call("DEL", "pod", space) == (0, {})
+                    status, answer = node.call("ADD", "pod", space)
+                    assert not status, answer
+                    added.append(answer)
+            finally:
+                ended.set()
+        found = {answer for done in checks for answer in done.result()}
+        assert node.call("DEL", "pod", space) == (0, {})
+        gone = "eth0 of container pod has no addresses here: start the pod anew"
+        assert found <= {(0, ""), (1, gone)}, node.log
