@@ -20,7 +20,7 @@ from pathlib import Path
 from cni.disk import Disk
 from cni.endpoints import Addresses, Endpoint, choose, free_addresses, mac_of
 from cni.errors import CniError, Code
-from cni.protocol import Attachment
+from cni.protocol import Attachment, Mode
 from ipam import codec
 from ipam.model import Network
 from ipam.pools import networks_of_namespace
@@ -174,6 +174,7 @@ class AddressFile:
         wanted: Addresses = (),
         namespace: str = "",
         pod: str = "",
+        mode: Mode = Mode.VETH,
     ) -> Endpoint:
         """Give an attachment one address of each family of the blocks for its namespace.
 
@@ -200,7 +201,7 @@ class AddressFile:
                     Code.TRY_LATER,
                     "this node has no blocks yet: the pod starts once it was given one",
                 )
-            endpoint = Endpoint(attachment, network, mac or mac_of(attachment), addresses)
+            endpoint = Endpoint(attachment, network, mac or mac_of(attachment), addresses, mode)
             self._write(endpoint)
             self._endpoints[attachment] = endpoint
             for family, address in addresses:
@@ -318,7 +319,7 @@ class AddressFile:
         texts = {family: format_address(family, value) for family, value in endpoint.addresses}
         with self._disk.transaction() as database:
             database.execute(
-                "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     endpoint.attachment.container,
                     endpoint.attachment.ifname,
@@ -326,6 +327,7 @@ class AddressFile:
                     endpoint.mac,
                     texts.get(Family.IPV4),
                     texts.get(Family.IPV6),
+                    endpoint.mode,
                 ),
             )
             database.executemany(
@@ -334,14 +336,17 @@ class AddressFile:
 
     def _read(self) -> None:
         with self._disk.transaction() as database:
-            rows = database.execute("SELECT * FROM endpoints ORDER BY rowid").fetchall()
+            rows = database.execute(
+                "SELECT container, ifname, network, mac, mode, ipv4, ipv6 "
+                "FROM endpoints ORDER BY rowid"
+            ).fetchall()
             resting = database.execute("SELECT address, since FROM resting").fetchall()
             blocks = database.execute("SELECT prefix FROM blocks").fetchall()
             networks = database.execute("SELECT key, record FROM networks").fetchall()
-        for container, ifname, network, mac, *texts in rows:
+        for container, ifname, network, mac, mode, *texts in rows:
             attachment = Attachment(container, ifname)
             addresses = tuple(parse_address(text) for text in texts if text is not None)
-            self._endpoints[attachment] = Endpoint(attachment, network, mac, addresses)
+            self._endpoints[attachment] = Endpoint(attachment, network, mac, addresses, Mode(mode))
             for family, address in addresses:
                 self._used[family].add(address)
         self._resting = {parse_address(address): since for address, since in resting}

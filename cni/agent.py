@@ -15,14 +15,16 @@ import click
 from cni.addresses import AddressFile
 from cni.caretaker import Caretaker, Meter
 from cni.datapath import Datapath
+from cni.errors import CniError
 from cni.follower import Follower, Identity, Settings
 from cni.holdings import Holdings, Registration
 from cni.host import Host
 from cni.install import install_configuration, install_program
+from cni.ipvlan import Ipvlan
 from cni.options import Options
 from cni.plugin import SOCKET
 from cni.pods import Pods
-from cni.protocol import Attachment
+from cni.protocol import Attachment, Mode
 from cni.reaper import Reaper
 from cni.reports import Load
 from cni.server import Server
@@ -69,6 +71,13 @@ log = logging.getLogger(__name__)
 @click.option("--network", default="vpcrouter", show_default=True, help="Its name there.")
 @click.option("--chain", multiple=True, help="A plugin that comes after ours there.")
 @click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.VETH.value,
+    show_default=True,
+    help="How pods are linked, as that configuration says.",
+)
+@click.option(
     "--keep-source",
     multiple=True,
     help="A range outside of the networks to which pods keep their address.",
@@ -89,6 +98,7 @@ def main(
     cni_conf: Path | None,
     network: str,
     chain: Sequence[str],
+    mode: str,
     keep_source: Sequence[str],
     masquerade: bool,
     routes_only: bool,
@@ -111,6 +121,7 @@ def main(
             cni_conf=cni_conf,
             network=network,
             chain=tuple(chain),
+            mode=Mode(mode),
         )
         sys.setswitchinterval(_SWITCH)
         if routes_only:
@@ -156,7 +167,9 @@ def _keep_routes(options: Options, connect: Callable[[], Store]) -> None:
 def _serve(options: Options, connect: Callable[[], Store]) -> None:
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Host() as host:
-        mtu = host.uplink(options.settings.uplink).mtu
+        uplink = host.uplink(options.settings.uplink)
+    if options.mode is Mode.IPVLAN:
+        _prepare_ipvlan(uplink.name)
     tally = Tally()
     with ExitStack() as stack:
         disk = options.state / "pods.sqlite"
@@ -165,7 +178,11 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         stack.callback(reaper.stop)
         turns: Turns[Attachment] = Turns()
         paths = [stack.enter_context(Datapath(reaper)) for _ in range(1 + _WORKERS)]
-        first, *others = (Pods(addresses, path, turns, mtu) for path in paths)
+        shared = [stack.enter_context(Ipvlan(uplink.name)) for _ in paths]
+        first, *others = (
+            Pods(addresses, path, ipvlan, turns, uplink.mtu)
+            for path, ipvlan in zip(paths, shared, strict=True)
+        )
         server = Server(options.socket, [tally.counting(pods.answer) for pods in others])
         reaper.remove_all()
         first.remove_left_over()
@@ -180,6 +197,15 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         stack.callback(follower.stop)
         follower.start()
         _tend(options, addresses, server, first, Caretaker(addresses, first, paths[0]))
+
+
+def _prepare_ipvlan(uplink: str) -> None:
+    """Raises BadInputError where pods of that mode cannot be."""
+    with Ipvlan(uplink) as ipvlan:
+        try:
+            ipvlan.prepare()
+        except CniError as error:
+            raise BadInputError(str(error)) from error
 
 
 def _follower(options: Options, connect: Callable[[], Store], addresses: AddressFile) -> Follower:
@@ -203,7 +229,9 @@ def _tend(
                 blocks = addresses.blocks
                 caretaker.avoid_host()
             if blocks and options.cni_conf is not None:
-                install_configuration(options.cni_conf, options.network, options.chain)
+                install_configuration(
+                    options.cni_conf, options.network, options.chain, options.mode
+                )
             server.make_good(pods.answer)
             addresses.tidy()
             addresses.sync()

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from cni.addresses import AddressFile
 from cni.datapath import Datapath
 from cni.endpoints import Endpoint
-from cni.inspection import PodLink, host_addresses, pod_links
+from cni.inspection import PodLink, host_addresses, pod_links, way_in
 from cni.pods import Pods
+from cni.protocol import Mode
 from cni.reports import Load, loads
 from ipam.errors import VpcrouterError
 from ipam.prefix import Prefix, format_address
@@ -31,6 +32,7 @@ class Caretaker:
 
         Only a link that this process has seen can be found missing: an agent that was started in
         another network namespace sees none of them, and must not take that for their end.
+        Interfaces of mode ipvlan are never seen from the host, and so never found missing.
         """
         self.avoid_host()
         endpoints = self._addresses.endpoints()
@@ -62,12 +64,24 @@ class Caretaker:
         present: Mapping[str, PodLink],
         routes: frozenset[tuple[Prefix, int | None]],
     ) -> None:
+        if endpoint.mode is Mode.IPVLAN:
+            self._mend(endpoint, way_in(), routes)
+            return
         link = present.get(endpoint.link)
         if link is None:
             if endpoint.link in self._seen and self._pods.release_lost(endpoint):
                 log.warning("%s has lost its link: its addresses are free", endpoint.attachment)
             return
-        wanted = {(Prefix(f, value, f.width), link.index) for f, value in endpoint.addresses}
+        self._mend(endpoint, link.index, routes)
+
+    def _mend(
+        self,
+        endpoint: Endpoint,
+        index: int | None,
+        routes: frozenset[tuple[Prefix, int | None]],
+    ) -> None:
+        """Its routes must be there, by the link with this index."""
+        wanted = {(Prefix(f, value, f.width), index) for f, value in endpoint.addresses}
         if not wanted <= routes:
             log.warning("%s had lost its route: it is mended", endpoint.attachment)
             self._pods.mend(endpoint)

@@ -84,14 +84,15 @@ class Datapath:
 
         Raises CniError, with nothing left behind, where that is not possible.
         """
-        with opened(netns) as namespace, ExitStack() as undo, _explained(wiring):
+        with opened(netns) as namespace, ExitStack() as undo, explained(wiring):
             refuse_same(namespace, self._namespace, netns)
             link = self._create(wiring, namespace)
             undo.callback(self.detach, wiring.link)
-            with self._pod(namespace) as pod:
-                self._set_up_pod(pod, wiring, link.peer, namespace)
+            with connected(namespace, self._namespace) as pod:
+                what = (link.peer, _inside(link.peer, wiring))
+                configure(pod, wiring, what, namespace, self._namespace)
                 self._set_up_host(wiring, link.index)
-                _wait_until_ready(pod, wiring, link.peer)
+                wait(wiring, pod, (netlink.get_link_at(link.peer), *received(wiring)))
             undo.pop_all()
 
     def cut(self, wiring: Wiring) -> None:
@@ -100,7 +101,7 @@ class Datapath:
             netlink.delete_link_route(family, value, PROTOCOL) for family, value in wiring.addresses
         ]
         messages.append(netlink.set_aside(wiring.link, CUT_MAC, SET_ASIDE))
-        with _named(f"link {wiring.link} cannot be cut off"):
+        with named(f"link {wiring.link} cannot be cut off"):
             for reply in self._host.exchange(messages):
                 if reply.error and reply.error not in GONE:
                     raise KernelError(reply.error, reply.sequence)
@@ -108,14 +109,14 @@ class Datapath:
 
     def detach(self, link: str) -> None:
         """Remove a pod's link with all that hangs on it now; nothing to do if it is gone."""
-        with _named(f"link {link} cannot be removed"):
+        with named(f"link {link} cannot be removed"):
             (reply,) = self._host.exchange([netlink.delete_link(link)])
             if reply.error and reply.error not in GONE:
                 raise KernelError(reply.error, 0)
 
     def exists(self, link: str) -> bool:
         """Whether there is such a link."""
-        with _named(f"link {link} cannot be read"):
+        with named(f"link {link} cannot be read"):
             (reply,) = self._host.exchange([netlink.get_link(link)])
             if reply.error and reply.error not in GONE:
                 raise KernelError(reply.error, 0)
@@ -123,33 +124,20 @@ class Datapath:
 
     def mend(self, wiring: Wiring) -> None:
         """Give a pod's link what it has lost on the host: routes and neighbours."""
-        with _explained(wiring):
+        with explained(wiring):
             (found,) = self._host.do((netlink.get_link(wiring.link),))
             self._set_up_host(wiring, netlink.parse_link(found.body).index)
 
     def routes(self) -> frozenset[tuple[Prefix, int | None]]:
         """The routes to our pods, each with the index of its link."""
         found = []
-        with _named("routes to pods cannot be read"):
+        with named("routes to pods cannot be read"):
             for family in Family:
                 for reply in self._host.dump(netlink.get_routes(family)):
                     route = netlink.parse_route(reply.body)
                     if route.protocol == PROTOCOL and route.via is None:
                         found.append((route.destination, route.link))
         return frozenset(found)
-
-    @contextmanager
-    def _pod(self, namespace: int) -> Iterator[Kernel]:
-        """A connection to the kernel in the pod's namespace."""
-        enter(namespace)
-        try:
-            pod = Kernel()
-        finally:
-            enter(self._namespace)
-        try:
-            yield pod
-        finally:
-            pod.close()
 
     def _create(self, wiring: Wiring, namespace: int) -> Link:
         """Make the pair; a name that is taken may be that of a link that is about to go."""
@@ -177,33 +165,6 @@ class Datapath:
                 raise KernelError(reply.error, reply.sequence)
         return netlink.parse_link(asked[0].body)
 
-    def _set_up_pod(self, pod: Kernel, wiring: Wiring, index: int, namespace: int) -> None:
-        messages = [netlink.switch_on(index)]
-        for family, value in wiring.addresses:
-            gateway = GATEWAYS[family]
-            messages += (
-                netlink.new_address(index, family, value),
-                netlink.new_neighbour(index, family, gateway, HOST_MAC),
-                netlink.new_default_route(index, family, gateway),
-            )
-        messages.append(netlink.get_link_at(index))
-        refused = [reply for reply in pod.exchange(messages) if reply.error]
-        if any(reply.error == errno.EACCES for reply in refused):
-            # Some runtimes turn IPv6 off in new namespaces; a pod that gets an address needs it.
-            self._allow_ipv6(namespace, wiring.ifname)
-            again = [messages[reply.sequence] for reply in refused]
-            refused = [r for r in pod.exchange([*again, messages[-1]]) if r.error]
-        if refused:
-            raise KernelError(refused[0].error, refused[0].sequence)
-
-    def _allow_ipv6(self, namespace: int, ifname: str) -> None:
-        enter(namespace)
-        try:
-            switch = Path("/proc/sys/net/ipv6/conf") / ifname / "disable_ipv6"
-            switch.write_text("0", encoding="ascii")
-        finally:
-            enter(self._namespace)
-
     def _set_up_host(self, wiring: Wiring, index: int) -> None:
         messages: list[bytes] = []
         for family, value in wiring.addresses:
@@ -214,29 +175,81 @@ class Datapath:
         messages.append(netlink.set_alias(index, OWN_ALIAS))
         ask = netlink.get_link_at(index)
         if not _is_ready(self._host.do((*messages, ask))[-1]):
-            _wait(wiring, self._host, (ask,))
+            wait(wiring, self._host, (ask,))
 
 
-def _wait_until_ready(pod: Kernel, wiring: Wiring, index: int) -> None:
-    """An IPv6 address receives packets a moment after it was added, when its local route is there.
+@contextmanager
+def connected(namespace: int, home: int) -> Iterator[Kernel]:
+    """A connection to the kernel in a pod's namespace, for a thread that is at home in another."""
+    enter(namespace)
+    try:
+        pod = Kernel()
+    finally:
+        enter(home)
+    try:
+        yield pod
+    finally:
+        pod.close()
 
-    With IPv4 the two happen at once.
+
+def _inside(index: int, wiring: Wiring) -> list[bytes]:
+    """What makes the pod's end of a link what it is to be."""
+    messages = [netlink.switch_on(index)]
+    for family, value in wiring.addresses:
+        gateway = GATEWAYS[family]
+        messages += (
+            netlink.new_address(index, family, value),
+            netlink.new_neighbour(index, family, gateway, HOST_MAC),
+            netlink.new_default_route(index, family, gateway),
+        )
+    return messages
+
+
+def configure(
+    pod: Kernel, wiring: Wiring, what: tuple[int, list[bytes]], namespace: int, home: int
+) -> None:
+    """Send messages that set up the interface with this index in a pod's namespace."""
+    index, messages = what
+    messages = [*messages, netlink.get_link_at(index)]
+    refused = [reply for reply in pod.exchange(messages) if reply.error]
+    if any(reply.error == errno.EACCES for reply in refused):
+        # Some runtimes turn IPv6 off in new namespaces; a pod that gets an address needs it.
+        _allow_ipv6(wiring.ifname, namespace, home)
+        again = [messages[reply.sequence] for reply in refused]
+        refused = [r for r in pod.exchange([*again, messages[-1]]) if r.error]
+    if refused:
+        raise KernelError(refused[0].error, refused[0].sequence)
+
+
+def _allow_ipv6(ifname: str, namespace: int, home: int) -> None:
+    enter(namespace)
+    try:
+        switch = Path("/proc/sys/net/ipv6/conf") / ifname / "disable_ipv6"
+        switch.write_text("0", encoding="ascii")
+    finally:
+        enter(home)
+
+
+def received(wiring: Wiring) -> tuple[bytes, ...]:
+    """What to ask the pod's kernel until it receives packets at all of its addresses.
+
+    An IPv6 address does so a moment after it was added, when its local route is there; with IPv4
+    the two happen at once.
     """
-    routes = [
+    return tuple(
         netlink.get_route(family, value)
         for family, value in wiring.addresses
         if family is Family.IPV6
-    ]
-    _wait(wiring, pod, (netlink.get_link_at(index), *routes))
+    )
 
 
-def _wait(wiring: Wiring, kernel: Kernel, questions: tuple[bytes, ...]) -> None:
+def wait(wiring: Wiring, kernel: Kernel, questions: tuple[bytes, ...]) -> None:
     """The kernel notices a moment later that a link is up, and drops packets until then.
 
     Who sends before that loses its first packet, which costs a second or more.
     """
     deadline = time.monotonic() + _PATIENCE
-    while not all(map(_is_ready, kernel.exchange(questions))):
+    while questions and not all(map(_is_ready, kernel.exchange(questions))):
         if time.monotonic() > deadline:
             raise CniError(
                 Code.DATAPATH, f"link {wiring.link} does not come up: look into the kernel log"
@@ -251,7 +264,8 @@ def _is_ready(reply: Reply) -> bool:
 
 
 @contextmanager
-def _named(what: str) -> Iterator[None]:
+def named(what: str) -> Iterator[None]:
+    """Says in words what the kernel has refused."""
     try:
         yield
     except KernelError as error:
@@ -259,7 +273,8 @@ def _named(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(wiring: Wiring) -> Iterator[None]:
+def explained(wiring: Wiring) -> Iterator[None]:
+    """The same for a link that is being set up."""
     try:
         yield
     except KernelError as error:

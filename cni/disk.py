@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ipam.errors import BadInputError, UnavailableError
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SCHEMA = """
 BEGIN;
 CREATE TABLE node (identity TEXT NOT NULL, boot TEXT NOT NULL);
@@ -27,6 +27,7 @@ CREATE TABLE endpoints (
     mac TEXT NOT NULL,
     ipv4 TEXT UNIQUE,
     ipv6 TEXT UNIQUE,
+    mode TEXT NOT NULL DEFAULT 'veth',
     PRIMARY KEY (container, ifname)
 );
 CREATE TABLE resting (
@@ -40,6 +41,10 @@ _UPGRADES = {
     1: """
 BEGIN;
 CREATE TABLE networks (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+""",
+    2: """
+BEGIN;
+ALTER TABLE endpoints ADD COLUMN mode TEXT NOT NULL DEFAULT 'veth';
 """,
 }
 """What leads from a version to the next."""
@@ -136,11 +141,12 @@ class Disk:
             self.database.execute("INSERT INTO node VALUES (?, ?)", (identity, boot))
             self.database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             self.database.execute("COMMIT")
-        elif version in _UPGRADES:
+        while version in _UPGRADES:
             self.database.executescript(_UPGRADES[version])
-            self.database.execute(f"PRAGMA user_version = {version + 1}")
+            version += 1
+            self.database.execute(f"PRAGMA user_version = {version}")
             self.database.execute("COMMIT")
-        elif version > _SCHEMA_VERSION:
+        if version > _SCHEMA_VERSION:
             raise UnavailableError(
                 f"{self._path} is of a newer version ({version}): upgrade vpcrouter"
             )

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cni.protocol import Attachment
+from cni.protocol import Attachment, Mode
 from ipam.errors import ExhaustedError
 from ipam.prefix import Family, Prefix
 
@@ -19,12 +19,16 @@ Addresses = tuple[tuple[Family, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod's interface: who it belongs to, its hardware address, one address of each family."""
+    """A pod's interface: who it belongs to, its hardware address, one address of each family.
+
+    In mode ipvlan its hardware address is the uplink's instead, and it has no link on the host.
+    """
 
     attachment: Attachment
     network: str
     mac: str
     addresses: Addresses
+    mode: Mode = Mode.VETH
 
     @property
     def link(self) -> str:

@@ -16,6 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from cni.datapath import CUT_MAC, GONE, HOST_MAC, Wiring
 from cni.endpoints import LINK_PREFIX
 from cni.errors import CniError, Code
+from cni.ipvlan import WAY_IN
 from cni.namespaces import inside, opened
 from cni.netlink import SOCKET_FAMILY
 from ipam.prefix import Family, format_address, parse_address
@@ -45,6 +46,12 @@ def pod_links() -> dict[str, PodLink]:
             and link.get("address") in (HOST_MAC, CUT_MAC)
             and link.get(("linkinfo", "kind")) == "veth"
         }
+
+
+def way_in() -> int | None:
+    """The index of the host's own ipvlan interface, by which it sends to pods of that mode."""
+    with _asking() as kernel:
+        return _index(kernel, WAY_IN)
 
 
 def _transferred(counters: Mapping[str, int]) -> int:

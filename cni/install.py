@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cni.plugin import TYPE
+from cni.protocol import Mode
 from ipam.errors import UnavailableError
 
 CONFIGURATION = "10-vpcrouter.conflist"
@@ -49,12 +50,15 @@ def install_program(folder: Path, socket: Path) -> None:
     _write(folder / TYPE, text, 0o755)
 
 
-def install_configuration(folder: Path, network: str, chain: Sequence[str]) -> None:
+def install_configuration(folder: Path, network: str, chain: Sequence[str], mode: Mode) -> None:
     """Tell a runtime that pods of this network can be started; leaves a right one alone.
 
     ``chain`` are the plugins after ours: portmap and bandwidth, or others that need no setting.
     """
     ours: dict[str, object] = {"type": TYPE, "capabilities": {"ips": True, "mac": True}}
+    if mode is Mode.IPVLAN:
+        # A runtime must not ask for a hardware address: all have the uplink's.
+        ours |= {"mode": mode.value, "capabilities": {"ips": True}}
     others = [{"type": name, **_NEEDS.get(name, {})} for name in chain]
     fields = {"cniVersion": "1.0.0", "name": network, "plugins": [ours, *others]}
     text = json.dumps(fields, indent=2) + "\n"

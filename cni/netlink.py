@@ -41,6 +41,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _NUMBER = struct.Struct("=I")
+_SHORT = struct.Struct("=H")
 _NESTED = 0x8000
 
 _PERMANENT = 0x80
@@ -54,7 +55,8 @@ _BOOT_PROTOCOL = 3  # what `ip route add` writes
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK = 1, 3, 4, 5
 _IFLA_OPERSTATE, _IFLA_LINKINFO, _IFLA_IFALIAS = 16, 18, 20
 _IFLA_GROUP, _IFLA_NET_NS_FD = 27, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _IPVLAN_MODE = 1, 2, 1, 1
+_L3S = 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
 _NDA_DST, _NDA_LLADDR = 1, 2
@@ -62,13 +64,20 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the kernel says of a link; ``peer`` is the index of a veth's other end, 0 for none."""
+    """What the kernel says of a link.
+
+    ``peer`` is the index of a veth's other end or of the link that an ipvlan interface hangs on, 0
+    for none.
+    """
 
     index: int
     name: str
     flags: int
     state: int
     peer: int
+    mac: str
+    mtu: int
+    alias: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,11 @@ def parse_link(body: bytes) -> Link:
     found = _attributes(body, _LINK.size)
     state = found.get(_IFLA_OPERSTATE, b"\0")[0]
     peer = int.from_bytes(found.get(_IFLA_LINK, b""), "little")
-    return Link(index, found[_IFLA_IFNAME].rstrip(b"\0").decode(), flags, state, peer)
+    name, alias = (found.get(a, b"").rstrip(b"\0") for a in (_IFLA_IFNAME, _IFLA_IFALIAS))
+    mac = found.get(_IFLA_ADDRESS, b"").hex(":")
+    mtu = int.from_bytes(found.get(_IFLA_MTU, b""), "little")
+    beside = alias.decode("utf-8", "replace")
+    return Link(index, name.decode(), flags, state, peer, mac, mtu, beside)
 
 
 def route_type(body: bytes) -> int:
@@ -163,6 +176,34 @@ def new_pair(name: str, mac: str, mtu: int, peer: str, peer_mac: str, namespace:
     data = _attribute(_INFO_DATA | _NESTED, _attribute(_VETH_PEER | _NESTED, inner))
     info = _attribute(_IFLA_LINKINFO | _NESTED, _attribute(_INFO_KIND, b"veth\0") + data)
     body = _LINK.pack(0, 0, 0, UP, UP) + _names(name, mac, mtu) + info
+    return message(NEW_LINK, CREATE | EXCLUSIVE | ACKNOWLEDGE, body)
+
+
+def new_ipvlan(name: str, mtu: int, uplink: int, namespace: int | None = None) -> bytes:
+    """An ipvlan interface in mode l3s of the link with this index.
+
+    It is made in the namespace of this file descriptor, or beside its uplink. It has the hardware
+    address of its uplink, whatever one asks for.
+    """
+    names = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_MTU, _NUMBER.pack(mtu))
+    names += _attribute(_IFLA_LINK, _NUMBER.pack(uplink))
+    if namespace is not None:
+        names += _attribute(_IFLA_NET_NS_FD, _NUMBER.pack(namespace))
+    data = _attribute(_INFO_DATA | _NESTED, _attribute(_IPVLAN_MODE, _SHORT.pack(_L3S)))
+    return _new_ipvlan(names, data)
+
+
+def try_ipvlan() -> bytes:
+    """Never makes anything, since it names no uplink.
+
+    A kernel with ipvlan refuses it as invalid, one without as not supported.
+    """
+    return _new_ipvlan(b"", b"")
+
+
+def _new_ipvlan(names: bytes, data: bytes) -> bytes:
+    info = _attribute(_IFLA_LINKINFO | _NESTED, _attribute(_INFO_KIND, b"ipvlan\0") + data)
+    body = _LINK.pack(0, 0, 0, 0, 0) + names + info
     return message(NEW_LINK, CREATE | EXCLUSIVE | ACKNOWLEDGE, body)
 
 
@@ -231,6 +272,14 @@ def new_default_route(index: int, family: Family, gateway: int) -> bytes:
     body += _attribute(_RTA_GATEWAY, gateway.to_bytes(family.width // 8, "big"))
     body += _attribute(_RTA_OIF, _NUMBER.pack(index))
     return message(NEW_ROUTE, CREATE | EXCLUSIVE, body)
+
+
+def new_default_link_route(index: int, family: Family) -> bytes:
+    """A default route without a gateway: everything is on the link."""
+    body = _ROUTE.pack(
+        *(SOCKET_FAMILY[family], 0, 0, 0, MAIN_TABLE, _BOOT_PROTOCOL, _SCOPE_LINK, _UNICAST), 0
+    )
+    return message(NEW_ROUTE, CREATE | EXCLUSIVE, body + _attribute(_RTA_OIF, _NUMBER.pack(index)))
 
 
 def new_link_route(index: int, family: Family, value: int, protocol: int) -> bytes:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from cni.follower import Identity, Settings
 from cni.holdings import Registration
+from cni.protocol import Mode
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``chain`` are the plugins that come after ours in the configuration of the runtime."""
+    """``chain`` are the plugins that come after ours in the configuration of the runtime.
+
+    ``mode`` is how it says that pods are linked.
+    """
 
     who: Identity
     registration: Registration
@@ -23,3 +27,4 @@ class Options:
     cni_conf: Path | None
     network: str
     chain: tuple[str, ...]
+    mode: Mode

@@ -36,6 +36,13 @@ class Command(StrEnum):
     VERSION = "VERSION"
 
 
+class Mode(StrEnum):
+    """How a pod is linked: a veth pair, or an ipvlan interface of the uplink."""
+
+    VETH = "veth"
+    IPVLAN = "ipvlan"
+
+
 _REQUIRED = {
     Command.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
     Command.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"),
@@ -65,7 +72,8 @@ class Request:
     ``attachment`` is there for ADD, DEL and CHECK; ``netns`` is the path of the pod's network
     namespace, empty where a DEL comes after it is gone; ``namespace`` and ``pod`` are the names of
     the pod in Kubernetes, empty where the runtime says none; ``wanted`` and ``mac`` are what the
-    runtime wants the pod to have; ``valid`` are the attachments that GC must keep.
+    runtime wants the pod to have; ``valid`` are the attachments that GC must keep; ``mode`` is how
+    a new pod is linked.
     """
 
     command: Command
@@ -80,6 +88,7 @@ class Request:
     dns: Dns = NO_DNS
     previous: Result | None = None
     valid: frozenset[Attachment] = field(default_factory=frozenset)
+    mode: Mode = Mode.VETH
 
 
 def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
@@ -103,7 +112,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     namespace, pod = (said.get(f"K8S_POD_{key}", "") for key in ("NAMESPACE", "NAME"))
     return Request(
         *(command, version, name, attachment, netns, namespace, pod, wanted, mac, dns),
-        *(previous, valid),
+        *(previous, valid, _mode(config)),
     )
 
 
@@ -168,6 +177,14 @@ def _is_interface_name(name: str) -> bool:
     printable = all("!" <= character <= "~" for character in name)
     allowed = printable and not set(name) & set("/:%") and name not in (".", "..")
     return allowed and len(name) <= _LONGEST_INTERFACE
+
+
+def _mode(config: Json) -> Mode:
+    name = text(config, "mode", "mode")
+    try:
+        return Mode(name) if name else Mode.VETH
+    except ValueError as error:
+        raise wrong("mode", f"{name[:20]!r} is none of {', '.join(Mode)}") from error
 
 
 def _arguments(environment: Mapping[str, str]) -> dict[str, str]:

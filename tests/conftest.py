@@ -15,6 +15,7 @@ from tests import counts
 
 FIXED_SEEDS = (1, 2)
 NO_DATA = "no test data"
+LEFT_TO_PROVE = "tests marked `prove` are left to `make prove`"
 IN_CI = os.environ.get("CI") == "true"
 DATA = Path(os.environ.get("VPCROUTER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -42,10 +43,22 @@ hypothesis.settings.load_profile(counts.PROFILE)
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.option.hypothesis_seed = SEED
+    config.addinivalue_line("markers", "prove: takes a minute or more; for `make prove` alone")
 
 
 def pytest_report_header() -> str:
-    return f"random seed {SEED}: repeat with `make {counts.PROFILE} SEED={SEED}`"
+    seeds = f"random seed {SEED}: repeat with `make {counts.PROFILE} SEED={SEED}`"
+    return seeds if counts.PROFILE == "prove" else f"{seeds}\n{LEFT_TO_PROVE}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if counts.PROFILE == "prove":
+        return
+    late = [item for item in items if item.get_closest_marker("prove")]
+    if late:
+        config.hook.pytest_deselected(items=late)
+        items[:] = [item for item in items if item not in late]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

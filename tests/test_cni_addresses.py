@@ -206,7 +206,9 @@ def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
     with AddressFile(tmp_path / "pods", "i-1") as file:
         file.set_blocks(BLOCKS)
         endpoint = file.assign(pod(1), "pods")
-        file._disk.database.executescript("DROP TABLE networks; PRAGMA user_version = 1;")
+        file._disk.database.executescript(
+            "DROP TABLE networks; ALTER TABLE endpoints DROP COLUMN mode; PRAGMA user_version = 1;"
+        )
     with AddressFile(tmp_path / "pods", "i-1") as file:
         assert file.endpoints() == (endpoint,)
         file.set_networks([])

@@ -14,6 +14,7 @@ from cni.addresses import AddressFile
 from cni.caretaker import Caretaker, Meter
 from cni.datapath import Datapath
 from cni.hostroutes import PROTOCOL
+from cni.ipvlan import Ipvlan
 from cni.plugin import TYPE
 from cni.pods import Pods
 from cni.protocol import Attachment
@@ -65,7 +66,8 @@ def place(root: None, tmp_path: Path) -> Iterator[Place]:  # noqa: ARG001
         datapath = stack.enter_context(Datapath(reaper))
         stack.callback(reaper.stop)
         turns: Turns[Attachment] = Turns()
-        pods = Pods(addresses, datapath, turns, 1450)
+        ipvlan = stack.enter_context(Ipvlan("lo"))
+        pods = Pods(addresses, datapath, ipvlan, turns, 1450)
         yield Place(spaces, addresses, pods, Caretaker(addresses, pods, datapath))
 
 
@@ -97,9 +99,9 @@ def test_from_another_namespace_nobody_has_lost_anything(place: Place) -> None:
     place.start(1)
     with place.spaces[2].entered():
         reaper = Reaper()
-        with Datapath(reaper) as elsewhere:
+        with Datapath(reaper) as elsewhere, Ipvlan("lo") as ipvlan:
             turns: Turns[Attachment] = Turns()
-            pods = Pods(place.addresses, elsewhere, turns, 1450)
+            pods = Pods(place.addresses, elsewhere, ipvlan, turns, 1450)
             caretaker = Caretaker(place.addresses, pods, elsewhere)
             caretaker.look()
             caretaker.look()

@@ -21,7 +21,7 @@ PACKAGES = ("ipam", "vpcrouter", "cni")
 AT_THE_EDGE = {
     *("cni.addresses", "cni.agent", "cni.caretaker", "cni.datapath", "cni.disk", "cni.feed"),
     *("cni.firewall", "cni.follower", "cni.holdings", "cni.host", "cni.options", "cni.state"),
-    *("cni.inspection", "cni.install", "cni.kernel", "cni.namespaces", "cni.offline"),
+    *("cni.inspection", "cni.install", "cni.ipvlan", "cni.kernel", "cni.namespaces", "cni.offline"),
     *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.telemetry"),
     "cni.turns",
     *(
