@@ -223,12 +223,14 @@ def check_refusals(place: Place, first: list[str], free: Namespace) -> None:
 
 def check_removal(place: Place, first: list[str], second: list[str]) -> None:
     one, two, three = place.spaces
+    assert place.call("DEL", 2, one.path)[0] == 0
+    assert has_interface(one)
+    assert has_interface(two)
+    assert one.ping(OUTSIDE[0], timeout=5.0)
     for _ in range(2):
         assert place.call("DEL", 1, one.path)[0] == 0
     assert not has_interface(one)
     assert not any(place.node.ping(address, timeout=0.5) for address in first)
-    assert place.call("DEL", 2, three.path)[0] == 0
-    assert has_interface(two)
     wanted = {"runtimeConfig": {"ips": second}}
     assert place.refused("ADD", three, wanted) == 11
     assert not has_interface(three)
@@ -238,6 +240,10 @@ def check_removal(place: Place, first: list[str], second: list[str]) -> None:
     assert status == 0, answer
     assert three.ping(OUTSIDE[1], timeout=5.0)
     assert place.outside.ping(second[0], timeout=5.0)
+    nobody: dict[str, object] = {"cni.dev/valid-attachments": []}
+    assert place.call("GC", 0, "", nobody) == (0, {})
+    assert place.call("DEL", 3, three.path) == (0, {})
+    assert not place.node.ping(second[0], timeout=0.5)
     said("DEL removes what is the pod's, an address has one interface")
 
 
