@@ -226,8 +226,9 @@ class _Subnet:
         self.groups: dict[Prefix, Group] = {}
         self._heavy: list[tuple[int, int, Prefix]] = []
         self._pairs: list[tuple[int, Prefix]] = []
-        for prefix in groups:
-            self._add(prefix)
+        self._look(sorted(groups))
+        heapq.heapify(self._heavy)
+        heapq.heapify(self._pairs)
 
     def split(self) -> bool:
         """Split the group with the largest load, or else the most room; False if none can be."""
@@ -261,6 +262,25 @@ class _Subnet:
     def pairs(self) -> Iterable[tuple[int, Prefix]]:
         """All siblings: their load together, and what they would become."""
         return {pair for pair in self._pairs if self._is_pair(pair[1])}
+
+    def _look(self, groups: Iterable[Prefix]) -> None:
+        """Take in groups, in order: as adding each, but siblings are neighbours there."""
+        spaces = iter(self._spaces)
+        space, before = next(spaces, None), None
+        for prefix in groups:
+            while space is not None and not space.prefix.contains(prefix):
+                space = next(spaces, None)
+            assert space is not None  # noqa: S101 - groups divide the spaces
+            load, free, _ = space.measure(prefix)
+            self.groups[prefix] = group = Group(prefix, load, free)
+            if prefix.length < space.node_length:
+                self._heavy.append((-load, -free, prefix))
+            if before is not None and prefix.length > space.prefix.length:
+                other, half = before.prefix, prefix.family.width - prefix.length
+                if other.length == prefix.length and other.value == prefix.value ^ (1 << half):
+                    parent = prefix.ancestor(prefix.length - 1)
+                    self._pairs.append((before.load + load, parent))
+            before = group
 
     def _add(self, prefix: Prefix) -> None:
         group = _measure(self._spaces, prefix)

@@ -145,7 +145,15 @@ class Space:
         return space, block
 
     def _vertex(self, prefix: Prefix) -> Vertex | None:
-        return self._descend(prefix, prefix.length, [])
+        """As ``_descend``, without a path: this is asked for every group whenever a node joins."""
+        vertex, value = self.root, prefix.value
+        bit = 1 << (self.family.width - 1 - self.prefix.length)
+        for _ in range(prefix.length - self.prefix.length):
+            if vertex is None or vertex is _EXCLUDED:
+                return vertex
+            vertex = vertex.one if value & bit else vertex.zero
+            bit >>= 1
+        return vertex
 
     def _descend(self, prefix: Prefix, length: int, path: _Path) -> Vertex | None:
         """The vertex around a prefix at a length; its ancestors, and which way, go to the path."""
