@@ -178,10 +178,9 @@ class Allocator:
             if outcome.state is before or granting.demand(outcome.state, left).is_empty:
                 break
             before = outcome.state
-        present = {name: node.identity for name, node in outcome.state.nodes.items()}
         for one in admitted:
-            reason = failed.get(one.claim.node)
-            if reason and present.get(one.claim.node, one.claim.identity) == one.claim.identity:
+            reason, node = failed.get(one.claim.node), outcome.state.nodes.get(one.claim.node)
+            if reason and (node is None or node.identity == one.claim.identity):
                 refused.setdefault(one.claim.owner, reason)
         return outcome.state
 
