@@ -1,13 +1,11 @@
-"""Placement at the size of large clusters: fast, linear, and with little memory."""
+"""Placement at the size of large clusters: little memory, few routes when space is scarce."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import Random
-from statistics import median
 
 from ipam.model import Claim, Network, State, state
 from ipam.placement import grow, join, leave
@@ -28,30 +26,17 @@ def claims(count: int) -> list[Claim]:
     return [Claim(f"n{number:06}", f"s{number % 3}", "id") for number in range(count)]
 
 
-def joined(now: State, count: int) -> tuple[State, float]:
-    """The state with so many nodes, and the seconds of this process that it took."""
-    start = time.process_time()
+def joined(now: State, count: int) -> State:
+    """The state with so many nodes."""
     outcome = join(now, claims(count), BUDGET)
-    taken = time.process_time() - start
     assert not outcome.refused
-    return outcome.state, taken
+    return outcome.state
 
 
-def test_five_thousand_nodes_join_in_two_seconds_and_one_more_in_five_milliseconds() -> None:
-    now, taken = joined(empty("100.64.0.0/10", 24), 5_000)
-    assert taken < 2
-    times = []
-    for number in range(50):
-        start = time.process_time()
-        join(now, [Claim(f"one more {number}", "s1", "id")], BUDGET)
-        times.append(time.process_time() - start)
-    assert median(times) < 0.005
-
-
-def test_a_large_batch_takes_time_and_memory_in_proportion() -> None:
+def test_a_large_batch_takes_little_memory() -> None:
     """In a process of its own, since the memory of a process never shrinks."""
     large = examples(test=20_000, prove=100_000)
-    program = f"from tests.test_placement_scale import measure; measure({large // 10}, {large})"
+    program = f"from tests.test_placement_scale import measure; measure({large})"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -59,28 +44,23 @@ def test_a_large_batch_takes_time_and_memory_in_proportion() -> None:
         check=True,
         cwd=Path(__file__).parents[1],
     )
-    small_seconds, large_seconds, megabytes = map(float, done.stdout.split())
-    assert large_seconds < 20
-    assert megabytes < 500
-    assert large_seconds < 25 * small_seconds
+    assert float(done.stdout) < 500
 
 
-def measure(small: int, large: int) -> None:
-    """Print the seconds for both counts and the memory that it took at most."""
-    _, small_seconds = joined(empty("10.0.0.0/8", 26), small)
-    now, large_seconds = joined(empty("10.0.0.0/8", 26), large)
+def measure(count: int) -> None:
+    """Print how much memory, in MiB, a process takes at most in which so many nodes join."""
+    now = joined(empty("10.0.0.0/8", 26), count)
     assert_disjoint(tuple(block for node in now.nodes.values() for block in node.blocks))
     # Not ru_maxrss, which a process takes over from the one that started it.
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    print(small_seconds, large_seconds, memory)  # noqa: T201 - read by the test
+    print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)  # noqa: T201 - read by the test
 
 
 def test_with_most_node_prefixes_taken_nodes_keep_few_neighbouring_blocks(seed: int) -> None:
     """Joins, departures and growths (two, two and one in five) with 80 % of the space in use."""
     random = Random(seed)
     cidr = "100.64.0.0/14"  # 1,024 node prefixes
-    now, _ = joined(empty(cidr, 24), 819)
+    now = joined(empty(cidr, 24), 819)
     for number in range(examples(test=500, prove=10_000)):
         kind = random.randrange(5)
         if kind == 4:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +88,8 @@ def _registered() -> Iterator[Figure]:
             taken = _spent(lambda: Addresses(store, "bench", pods).load())  # noqa: B023 - at once
             yield from _times(f"read {count:,} nodes from the store", [taken], "s", None)
             store.close()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
         yield Figure("  most memory of this process so far", peak, "MiB", most)
 
 
