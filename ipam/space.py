@@ -147,7 +147,7 @@ class Space:
     def _vertex(self, prefix: Prefix) -> Vertex | None:
         """As ``_descend``, without a path: this is asked for every group whenever a node joins."""
         vertex, value = self.root, prefix.value
-        bit = 1 << (self.family.width - 1 - self.prefix.length)
+        bit = 1 << (self.family.width - self.prefix.length) >> 1
         for _ in range(prefix.length - self.prefix.length):
             if vertex is None or vertex is _EXCLUDED:
                 return vertex
