@@ -191,12 +191,14 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         follower = _follower(options, connect, addresses)
         state = AgentState(addresses, follower.standing, tally)
         stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
+        caretaker = Caretaker(addresses, first, paths[0])
+        caretaker.avoid_host()
         stack.enter_context(server)
         if options.cni_bin is not None:
             install_program(options.cni_bin, options.socket)
         stack.callback(follower.stop)
         follower.start()
-        _tend(options, addresses, server, first, Caretaker(addresses, first, paths[0]))
+        _tend(options, addresses, server, first, caretaker)
 
 
 def _prepare_ipvlan(uplink: str) -> None:
@@ -222,13 +224,9 @@ def _tend(
     """What there is to do besides requests, until the process is told to end."""
     stopped = _stop_on_signals()
     looked = time.monotonic()
-    blocks: tuple[Prefix, ...] = ()
     while not stopped():
         try:
-            if addresses.blocks != blocks:
-                blocks = addresses.blocks
-                caretaker.avoid_host()
-            if blocks and options.cni_conf is not None:
+            if addresses.blocks and options.cni_conf is not None:
                 install_configuration(
                     options.cni_conf, options.network, options.chain, options.mode
                 )

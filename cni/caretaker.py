@@ -46,13 +46,8 @@ class Caretaker:
         self._seen = frozenset(present)
 
     def avoid_host(self) -> None:
-        """Keep pods from getting an address that the host has itself."""
-        inside = {
-            (family, value)
-            for family, value in host_addresses()
-            if any(b.family is family and b.holds(value) for b in self._addresses.blocks)
-        }
-        for family, value in self._addresses.avoid(inside):
+        """Keep pods from getting an address that the host has itself, of blocks to come too."""
+        for family, value in self._addresses.avoid(host_addresses()):
             log.error(
                 "%s is an address of this host and of a pod: take it from the host",
                 format_address(family, value),
