@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from itertools import compress
-from operator import is_not
 
 from ipam import granting
 from ipam.claim_records import (
@@ -27,7 +25,7 @@ from ipam.claim_records import (
 )
 from ipam.errors import BadInputError
 from ipam.granting import Asked
-from ipam.model import Node, State
+from ipam.model import State, changed_names
 from ipam.placement import Outcome
 from ipam.prefix import Family
 from ipam.service import Addresses
@@ -69,9 +67,9 @@ class Allocator:
         self._asked: dict[str, Asked] = {}
         self._keys: defaultdict[str, set[str]] = defaultdict(set)
         self._unreadable: dict[str, str] = {}
-        # By name: the node as it was when there was nothing to do about its claims.
-        self._settled: dict[str, Node] = {}
+        # Names of which claims or owners have changed since there was nothing to do about them.
         self._unsettled: set[str] = set()
+        self._seen: State | None = None
 
     def run(self, budget: Mapping[Family, int]) -> Granted:
         """Grant all claims as they are now, as far as there is room, and answer the others.
@@ -81,7 +79,8 @@ class Allocator:
         """
         self._look()
         state = self._addresses.load()
-        open_ = self._open(state)
+        self._compare(state)
+        open_ = self._open()
         reasons = {one.claim.owner: self._admission(one.claim) for one in open_.values()}
         admitted = [one for one in open_.values() if not reasons[one.claim.owner]]
         refused = {owner: reason for owner, reason in reasons.items() if reason}
@@ -95,24 +94,25 @@ class Allocator:
         self._settle(state, open_, {*refused, *left.owners})
         return Granted(state, refused, dict(self._unreadable))
 
-    def _open(self, state: State) -> dict[str, Asked]:
+    def _compare(self, state: State) -> None:
+        """Look again at the claims of every name whose owners have changed since the last pass."""
+        if self._seen is not None:
+            changed = changed_names(self._seen, state)
+            self._unsettled.update(name for name in changed if self._keys.get(name))
+        self._seen = state
+
+    def _open(self) -> dict[str, Asked]:
         """The claims that have to be looked at, each with all others of its node's name.
 
-        All but those of nodes that are as they were when there was nothing to do for them.
+        All but those of names about which nothing has changed since there was nothing to do.
         """
-        now = map(state.nodes.get, self._settled)
-        changed = list(compress(self._settled, map(is_not, now, self._settled.values())))
-        self._unsettled.update(changed)
-        for name in changed:
-            del self._settled[name]
         names = sorted(self._unsettled)
         return {key: self._asked[key] for name in names for key in sorted(self._keys[name])}
 
     def _settle(self, state: State, looked_at: Mapping[str, Asked], still: Set[Owner]) -> None:
         names = {one.claim.node for one in looked_at.values()}
-        done = names.intersection(state.nodes) - {name for name, _ in still}
-        self._unsettled = names - done
-        self._settled.update({name: state.nodes[name] for name in done})
+        busy = {name for name, _ in still}
+        self._unsettled = {name for name in names if name in busy or name not in state.nodes}
 
     def _look(self) -> None:
         """Take in the claims, or what has changed about them."""
@@ -127,7 +127,6 @@ class Allocator:
         self._asked.clear()
         self._keys.clear()
         self._unreadable.clear()
-        self._settled.clear()
         self._unsettled.clear()
         for item in found.items:
             self._put(item.key, item.value, item.mod_revision, item.create_revision)

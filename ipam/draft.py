@@ -7,26 +7,31 @@ from, which stays as it was.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 
 from ipam.model import Node, Place, PlaceKey, State, SubnetShare, empty_space
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
 
+Owner = tuple[str, str]
+"""A node by name and identity."""
+
 
 class Draft:
     """A private, changeable copy of a state.
 
-    ``subnets`` and ``spaces`` are as they were for subnets that have not been touched.
+    ``subnets`` and ``spaces`` are as they were for subnets that have not been touched. Owners are
+    changed by methods only, which note whose names were touched.
     """
 
     def __init__(self, state: State) -> None:
         self.networks = state.networks
         self.families = state.families
         self.subnets = dict(state.subnets)
-        self.nodes = dict(state.nodes)
-        self.former = dict(state.former)
+        self._nodes: dict[str, Node] | None = None
+        self._former: dict[Owner, Node] | None = None
+        self._names: set[str] = set()
         self.spaces = dict(state.spaces)
         self.places = dict(state.places)
         self._base = state
@@ -45,6 +50,7 @@ class Draft:
             former=self.former,
             spaces=self.spaces,
             places=self.places,
+            lineage=self._base.lineage.followed(self._names),
         )
 
     # Subnets and their prefixes
@@ -148,30 +154,76 @@ class Draft:
 
     # Owners
 
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes that are there."""
+        return self._base.nodes if self._nodes is None else self._nodes
+
+    @property
+    def former(self) -> Mapping[Owner, Node]:
+        """Nodes whose name has come back with another identity."""
+        return self._base.former if self._former is None else self._former
+
+    @property
+    def touched_names(self) -> Set[str]:
+        """Whose names were touched."""
+        return self._names
+
     def owners(self) -> Iterator[Node]:
         """Everybody who owns something."""
         yield from self.nodes.values()
         yield from self.former.values()
 
+    def put_node(self, node: Node) -> None:
+        """Make this the node of its name, whatever that was."""
+        self._own_nodes(node.name)[node.name] = node
+
+    def put_former(self, node: Node) -> None:
+        """Make this the former node of its name and identity, whatever that was."""
+        self._own_former(node.name)[node.name, node.identity] = node
+
+    def put_owner(self, node: Node) -> None:
+        """Put an owner in the place of the one of its name and identity, there or former."""
+        if (node.name, node.identity) in self.former:
+            self.put_former(node)
+        else:
+            self.put_node(node)
+
     def remove_node(self, name: str) -> None:
         """Forget a node and free its blocks; no change if it is not known."""
-        node = self.nodes.pop(name, None)
+        node = self.nodes.get(name)
         if node is not None:
+            del self._own_nodes(name)[name]
             self.free(node)
 
     def remove_former(self, name: str, identity: str) -> None:
         """Forget a former node and free its blocks; no change if it is not known."""
-        node = self.former.pop((name, identity), None)
+        node = self.former.get((name, identity))
         if node is not None:
+            del self._own_former(name)[name, identity]
             self.free(node)
 
     def supersede(self, node: Node) -> None:
         """Add a node, whose blocks are taken; one of that name becomes a former one."""
         earlier = self.nodes.get(node.name)
         if earlier is not None:
-            self.former[earlier.name, earlier.identity] = earlier
-        self.former.pop((node.name, node.identity), None)
-        self.nodes[node.name] = node
+            self.put_former(earlier)
+        if (node.name, node.identity) in self.former:
+            del self._own_former(node.name)[node.name, node.identity]
+        self.put_node(node)
+
+    def _own_nodes(self, name: str) -> dict[str, Node]:
+        """The nodes to change, of which the one of a name is about to be."""
+        self._names.add(name)
+        if self._nodes is None:
+            self._nodes = dict(self._base.nodes)
+        return self._nodes
+
+    def _own_former(self, name: str) -> dict[Owner, Node]:
+        self._names.add(name)
+        if self._former is None:
+            self._former = dict(self._base.former)
+        return self._former
 
     def _touched(self, subnet: str) -> _Subnet:
         if subnet not in self._open:

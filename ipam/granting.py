@@ -66,7 +66,7 @@ def returned(state: State, asked: Iterable[Asked], tokens: Mapping[Prefix, str])
         }.intersection(owner.blocks)
         if back:
             take_back(draft, owner, back)
-    return draft.state() if draft.nodes != state.nodes or draft.former != state.former else state
+    return draft.state() if draft.touched_names else state
 
 
 def demand(state: State, asked: Sequence[Asked]) -> Demand:

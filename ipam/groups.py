@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipam.draft import Draft
 from ipam.model import space_around
 from ipam.prefix import Family, Prefix
-from ipam.space import Space
+from ipam.space import Space, measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,15 +263,10 @@ class _Subnet:
         """All siblings: their load together, and what they would become."""
         return {pair for pair in self._pairs if self._is_pair(pair[1])}
 
-    def _look(self, groups: Iterable[Prefix]) -> None:
+    def _look(self, groups: Sequence[Prefix]) -> None:
         """Take in groups, in order: as adding each, but siblings are neighbours there."""
-        spaces = iter(self._spaces)
-        space, before = next(spaces, None), None
-        for prefix in groups:
-            while space is not None and not space.prefix.contains(prefix):
-                space = next(spaces, None)
-            assert space is not None  # noqa: S101 - groups divide the spaces
-            load, free, _ = space.measure(prefix)
+        before: Group | None = None
+        for space, prefix, load, free in measured(self._spaces, groups):
             self.groups[prefix] = group = Group(prefix, load, free)
             if prefix.length < space.node_length:
                 self._heavy.append((-load, -free, prefix))

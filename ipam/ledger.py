@@ -132,11 +132,11 @@ class Ledger:
         for owner in sorted(touched):
             record = self._node_record(codec.former_key(*owner), owner)
             if record is not None:
-                draft.former[owner] = self._taken(draft, record)
+                draft.put_former(self._taken(draft, record))
         for owner in sorted(touched):
             record = self._node_record(codec.node_key(owner[0]), owner)
             if record is not None:
-                draft.nodes[owner[0]] = self._taken(draft, record)
+                draft.put_node(self._taken(draft, record))
         self.state = draft.state()
 
     def _taken(self, draft: Draft, record: NodeRecord) -> Node:

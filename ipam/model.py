@@ -9,9 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
+from operator import is_not
 
 from ipam.errors import BadInputError
+from ipam.lineage import Lineage
 from ipam.network import Network, check_networks, families_of, network_of
 from ipam.prefix import Family, Prefix, merge
 from ipam.space import Space
@@ -25,6 +27,7 @@ __all__ = [
     "PlaceKey",
     "State",
     "SubnetShare",
+    "changed_names",
     "check_groups",
     "empty_space",
     "families_of",
@@ -116,7 +119,7 @@ class State:
     ``former`` holds, by name and identity, nodes whose name has come back with another identity:
     their blocks stay theirs until they are released. ``places`` are the parts of networks whose
     topology has more than subnets. ``spaces`` is derived from the rest: of each subnet, one space
-    for each of its prefixes, in order.
+    for each of its prefixes, in order. ``lineage`` says from which states it was made.
     """
 
     cluster: str
@@ -126,6 +129,7 @@ class State:
     former: Mapping[tuple[str, str], Node]
     spaces: Mapping[str, tuple[Space, ...]] = field(repr=False, compare=False)
     places: Mapping[PlaceKey, Place] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage, repr=False, compare=False)
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -160,6 +164,23 @@ class State:
         """Everybody who owns blocks: nodes that are there, and those that came back as new ones."""
         yield from self.nodes.values()
         yield from self.former.values()
+
+
+def changed_names(before: State, after: State) -> set[str]:
+    """The names of which anybody, there or former, is another value in one state than in the other.
+
+    There may be more among them. It takes as long as the changes, where one state was made from the
+    other not long ago; else as long as all names.
+    """
+    known = after.lineage.names_since(before.lineage)
+    if known is not None:
+        return known
+    earlier = map(before.nodes.get, after.nodes)
+    names = set(compress(after.nodes, map(is_not, earlier, after.nodes.values())))
+    names |= before.nodes.keys() - after.nodes.keys()
+    names |= {name for name, _ in before.former.keys() ^ after.former.keys()}
+    names |= {o[0] for o, node in after.former.items() if before.former.get(o, node) is not node}
+    return names
 
 
 def space_around(spaces: Sequence[Space], prefix: Prefix) -> Space | None:

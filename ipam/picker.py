@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from ipam.draft import Draft
 from ipam.groups import Arrangement
 from ipam.places import Places
 from ipam.pools import Option
 from ipam.prefix import Family, Prefix
-from ipam.space import Space
+from ipam.space import Space, measured
+
+_Loaded = tuple[int, int, Prefix]
+"""An area with its load; its address decides between equals, as fast as numbers are compared."""
+
+_value = attrgetter("value")
 
 
 class Picker:
@@ -36,8 +42,8 @@ class Picker:
         self._budget = budget
         self._is_full = False
         self._areas: list[Prefix] = []
-        self._open: list[tuple[int, Prefix]] = []
-        self._closing: list[tuple[int, Prefix]] = []
+        self._open: list[_Loaded] = []
+        self._closing: list[_Loaded] = []
         self._look()
 
     def pick(self) -> Prefix | None:
@@ -55,11 +61,11 @@ class Picker:
         self._areas = [area for option in self.options for area in self._places.areas(option)]
         self._open.clear()
         self._closing.clear()
-        for area in self._areas:
-            load, free, _ = self._draft.space(self._subnet, area).measure(area)
+        spaces = self._draft.spaces_of(self._subnet, self.family)
+        for _, area, load, free in measured(spaces, sorted(self._areas, key=_value)):
             if free:
                 heap = self._closing if area in self._plan.closing else self._open
-                heap.append((load, area))
+                heap.append((load, area.value, area))
         heapq.heapify(self._open)
         heapq.heapify(self._closing)
 
@@ -107,15 +113,15 @@ class Picker:
     def _in_lightest_area(self) -> Prefix | None:
         while self._open or self._closing:
             heap = self._fuller_last()
-            load, area = heap[0]
+            load, value, area = heap[0]
             taken = self._draft.space(self._subnet, area).take_free(area)
             if taken is not None:
-                heapq.heapreplace(heap, (load + 1, area))
+                heapq.heapreplace(heap, (load + 1, value, area))
                 return self._put(taken)
             heapq.heappop(heap)
         return None
 
-    def _fuller_last(self) -> list[tuple[int, Prefix]]:
+    def _fuller_last(self) -> list[_Loaded]:
         """The heap to take an area from: closing groups when the others are full or heavier."""
         if not self._closing:
             return self._open

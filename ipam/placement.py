@@ -142,7 +142,7 @@ def grow(
             owned.append(block)
         if family in budget:
             groups.fit(draft, family, budget[family])
-    draft.nodes[name] = replace(node, blocks=tuple(sorted(owned)))
+    draft.put_node(replace(node, blocks=tuple(sorted(owned))))
     return Outcome(draft.state(), ())
 
 
@@ -259,7 +259,7 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
         elif known is None or not same:
             fresh.append(claim)
         elif claim.labels and claim.labels != known.labels:
-            draft.nodes[claim.node] = replace(known, labels=claim.labels)
+            draft.put_node(replace(known, labels=claim.labels))
     contradicting = {refusal.node for refusal in refused}
     return [claim for claim in fresh if claim.node not in contradicting], refused
 

@@ -60,7 +60,4 @@ def take_back(draft: Draft, owner: Node, blocks: Collection[Prefix]) -> None:
         blocks=tuple(block for block in owner.blocks if block not in blocks),
         static=tuple(address for address in owner.static if address not in blocks),
     )
-    if (owner.name, owner.identity) in draft.former:
-        draft.former[owner.name, owner.identity] = left
-    else:
-        draft.nodes[owner.name] = left
+    draft.put_owner(left)

@@ -8,7 +8,7 @@ that one node gets to itself and grows in), which keep their blocks as the bits 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -89,6 +89,24 @@ class Space:
         if vertex is None:
             return 0, 1 << (self.node_length - prefix.length), 0
         return vertex.load, vertex.free, vertex.room
+
+    def measure_each(self, prefixes: Iterable[Prefix]) -> Iterator[tuple[int, int, int]]:
+        """As ``measure`` of each; in order it goes back only as far as two of them differ."""
+        width, top = self.family.width, self.prefix.length
+        path, value = [self.root], self.prefix.value
+        for prefix in prefixes:
+            shared = width - (prefix.value ^ value).bit_length() - top
+            shared = min(shared, len(path) - 1, prefix.length - top)
+            del path[shared + 1 :]
+            vertex, value = path[-1], prefix.value
+            for shift in range(width - top - shared - 1, width - prefix.length - 1, -1):
+                if vertex is not None and vertex is not _EXCLUDED:
+                    vertex = vertex.one if value >> shift & 1 else vertex.zero
+                path.append(vertex)
+            if vertex is None:
+                yield 0, 1 << (self.node_length - prefix.length), 0
+            else:
+                yield vertex.load, vertex.free, vertex.room
 
     def block(self, node_prefix: Prefix, index: int) -> Prefix:
         """The block of that index in a node prefix."""
@@ -222,6 +240,27 @@ class Space:
         zero, one = prefix.halves()
         empty = 1 << (self.node_length - zero.length)
         return _joined(self._outline(zero, inside), self._outline(one, inside), empty)
+
+
+def measured(
+    spaces: Iterable[Space], prefixes: Sequence[Prefix]
+) -> Iterator[tuple[Space, Prefix, int, int]]:
+    """Prefixes, each with the space around it, its load and its free node prefixes.
+
+    Both are disjoint, in order and of one family. Prefixes in none of the spaces are left out.
+    """
+    start = 0
+    for space in spaces:
+        first, last = space.prefix.value, space.prefix.last
+        while start < len(prefixes) and prefixes[start].value < first:
+            start += 1
+        end = start
+        while end < len(prefixes) and prefixes[end].value <= last:
+            end += 1
+        inside = prefixes[start:end]
+        for prefix, (load, free, _) in zip(inside, space.measure_each(inside), strict=True):
+            yield space, prefix, load, free
+        start = end
 
 
 def _joined(zero: Vertex | None, one: Vertex | None, empty: int) -> Vertex | None:

@@ -41,7 +41,7 @@ def grant_static(state: State, name: str, node: str) -> Outcome:
         granted.append(address.prefix)
     if not granted:
         return Outcome(state, ())
-    draft.nodes[node] = replace(owner, static=tuple(sorted((*owner.static, *granted))))
+    draft.put_node(replace(owner, static=tuple(sorted((*owner.static, *granted)))))
     return Outcome(draft.state(), ())
 
 
@@ -49,14 +49,10 @@ def release_static(state: State, name: str) -> State:
     """Take the addresses of a name back from whoever has them; no change where nobody has."""
     prefixes = {a.prefix for n in state.networks for a in n.static if a.name == name}
     draft = Draft(state)
-    for key, owner in state.nodes.items():
+    for owner in state.owners():
         if prefixes.intersection(owner.static):
-            draft.nodes[key] = _without(owner, prefixes)
-    for former, owner in state.former.items():
-        if prefixes.intersection(owner.static):
-            draft.former[former] = _without(owner, prefixes)
-    unchanged = draft.nodes == state.nodes and draft.former == state.former
-    return state if unchanged else draft.state()
+            draft.put_owner(_without(owner, prefixes))
+    return draft.state() if draft.touched_names else state
 
 
 def _without(owner: Node, prefixes: set[Prefix]) -> Node:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import compress
-from operator import is_not
 
 from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord
-from ipam.model import Network, Node, State
+from ipam.model import Network, Node, State, changed_names
 from ipam.prefix import Prefix
 from ipam.store.port import Delete, Operation, Put
 
@@ -75,11 +73,7 @@ def layout_changes(
 
 def owner_changes(before: State, after: State, token: str, limit: int) -> Iterator[Change]:
     """What has changed about nodes, name by name, in parts of at most so many operations."""
-    earlier = map(before.nodes.get, after.nodes)
-    changed = set(compress(after.nodes, map(is_not, earlier, after.nodes.values())))
-    changed |= before.nodes.keys() - after.nodes.keys()
-    changed |= {name for name, _ in before.former.keys() ^ after.former.keys()}
-    changed |= {o[0] for o, node in after.former.items() if before.former.get(o, node) is not node}
+    changed = changed_names(before, after)
     old, new = _by_name(before, changed), _by_name(after, changed)
     for name in sorted(changed):
         yield from _name_changes(_Renewal(name, old[name], new[name], token), limit)
@@ -152,7 +146,8 @@ def _name_changes(renewal: _Renewal, limit: int) -> Iterator[Change]:
     room = max(1, limit - _ALWAYS_COMPARED - len(operations))
     yield from _parting(renewal, gone[: max(0, len(gone) - room)], limit)
     operations += [Delete(codec.block_key(block)) for block in gone[-room:]]
-    yield Change(tuple(operations), guard=renewal.guard)
+    if operations:
+        yield Change(tuple(operations), guard=renewal.guard)
 
 
 _ALWAYS_COMPARED = 2  # /meta, and the guard

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from ipam.model import Network, State, state
+from ipam.model import Network, State, changed_names, state
 from ipam.prefix import Family, Prefix, merge
 from ipam.space import Vertex
 
@@ -31,6 +31,18 @@ def assert_sound(now: State) -> None:
     again = state(now.cluster, now.networks, *parts)
     assert now == again
     assert now.spaces == again.spaces
+
+
+def assert_changes_known(before: State, after: State) -> None:
+    """Whatever the lineage of states says, it leaves out nobody about whom something is new."""
+    said = changed_names(before, after)
+    for one, other in ((before, after), (after, before)):
+        for owner in one.owners():
+            key = owner.name, owner.identity
+            if (one.nodes.get(owner.name) != other.nodes.get(owner.name)) or (
+                one.former.get(key) != other.former.get(key)
+            ):
+                assert owner.name in said
 
 
 def assert_disjoint(prefixes: Iterator[Prefix] | tuple[Prefix, ...]) -> None:

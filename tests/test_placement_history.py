@@ -20,6 +20,7 @@ from ipam.model import Claim, Network, State, state
 from ipam.placement import Outcome, grow, join, leave, release
 from ipam.prefix import Family, Prefix
 from tests.address_checks import (
+    assert_changes_known,
     assert_sound,
     blocks_of,
     could_fit,
@@ -47,6 +48,7 @@ class History(RuleBasedStateMachine):
         self.present: dict[str, str] = {}
         self.subnet: dict[tuple[str, str], str] = {}
         self.now: State = state("test", ())
+        self.past: list[State] = []
 
     @initialize(networks=small_networks())
     def begin(self, networks: tuple[Network, ...]) -> None:
@@ -123,6 +125,13 @@ class History(RuleBasedStateMachine):
         owner = data.draw(st.sampled_from(sorted(self.now.former)))
         self.now = release(self.now, [owner])
         del self.owned[owner], self.subnet[owner]
+
+    @invariant()
+    def whose_names_were_touched_is_known(self) -> None:
+        for before in self.past:
+            assert_changes_known(before, self.now)
+            assert_changes_known(self.now, before)
+        self.past = [*self.past[-3:], self.now]
 
     @invariant()
     def everything_is_sound(self) -> None:

@@ -82,6 +82,10 @@ class Pair:
         for length in range(TOP.length, NODE + 1):
             for within in blocks_of(TOP, length):
                 assert self.space.measure(within) == self.count(within)
+        every = [w for length in range(TOP.length, NODE + 1) for w in blocks_of(TOP, length)]
+        for order in (every, every[::-1], sorted(every)):
+            each = [self.space.measure(within) for within in order]
+            assert list(self.space.measure_each(order)) == each
 
 
 @given(excludes, steps)

@@ -35,7 +35,7 @@ from ipam.topology import (
     Topology,
     topology,
 )
-from tests.address_checks import assert_disjoint, assert_sound
+from tests.address_checks import assert_changes_known, assert_disjoint, assert_sound
 from tests.counts import examples
 from tests.topologies import (
     NAMES,
@@ -78,6 +78,7 @@ class History(RuleBasedStateMachine):
         self.owner: dict[Prefix, Owner] = {}
         self.present: dict[str, Claim] = {}
         self.now: State = state("test", ())
+        self.past: list[State] = []
 
     @initialize(drawn=networks())
     def begin(self, drawn: tuple[Network, ...]) -> None:
@@ -359,6 +360,13 @@ class History(RuleBasedStateMachine):
         return {a.prefix for n in self.now.networks for a in n.static if a.name == name}
 
     # Always
+
+    @invariant()
+    def whose_names_were_touched_is_known(self) -> None:
+        for before in self.past:
+            assert_changes_known(before, self.now)
+            assert_changes_known(self.now, before)
+        self.past = [*self.past[-3:], self.now]
 
     @invariant()
     def everything_is_sound(self) -> None:
