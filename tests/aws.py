@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
+import pytest
 
+from vpcrouter.fabric.arns import Place
 from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.fabric import AwsFabric
-from vpcrouter.fabric.aws.policy import DISCOVERING, EVENTS, INTERFACES, LOOKING, ROUTING
+from vpcrouter.fabric.aws.policy import (
+    DISCOVERING,
+    EVENTS,
+    INTERFACES,
+    LOOKING,
+    ROUTING,
+    Options,
+    policy,
+)
 from vpcrouter.fabric.clock import SimulatedClock
-from vpcrouter.fabric.served.account import Account
+from vpcrouter.fabric.served.access import Access
+from vpcrouter.fabric.served.account import NO_OWNER, Account
+from vpcrouter.fabric.served.iam import Asked, Policy, parse_policy
 from vpcrouter.fabric.served.server import Endpoint, serving
 from vpcrouter.fabric.simulated_vpc import Behaviour
 from vpcrouter.fabric.tables_file import MemoryStorage
 
 REGION = "eu-central-1"
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/000000000000/events"
+
 ALLOWED = frozenset(
     action.partition(":")[2] for action in (*LOOKING, *DISCOVERING, *ROUTING, *INTERFACES, *EVENTS)
 )
-"""What the policy allows: whatever else any test calls fails it."""
-
-REFUSED = "DescribeInternetGateways"
-"""Called by a test of what is no action of the served account."""
+"""The actions that the policy allows."""
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -58,13 +70,13 @@ class Disturbed:
     always: dict[str, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
+    asked_for: list[Asked] = field(default_factory=list)
 
-    uncovered: set[str] = field(default_factory=set)
+    def asked(self, asked: Asked) -> None:
+        self.asked_for.append(asked)
 
     def before(self, action: str) -> None:
         self.calls.append(action)
-        if action not in ALLOWED and action != REFUSED:
-            self.uncovered.add(action)
         self.times.setdefault(action, time.monotonic())
         if action in self.always:
             raise self.always[action]
@@ -87,6 +99,7 @@ class Served:
     url: str
     clock: SimulatedClock
     disturbed: Disturbed
+    access: Access
 
     def clients(self, region: str = REGION) -> Clients:
         return Clients(session(), region, self.url)
@@ -95,14 +108,39 @@ class Served:
         return AwsFabric(self.clients(), vpc, quota, self.clock)
 
 
+def printed(vpc: str, *, region: str = REGION, tables: Sequence[str] = ()) -> Policy:
+    """What ``vpcrouter aws iam-policy`` prints for a VPC, with all options."""
+    place = Place.of(region, NO_OWNER)
+    options = Options(discover=True, queue=place.arn("sqs", "events"))
+    return parse_policy(json.loads(json.dumps(policy(place, vpc, tables, options))), "policy")
+
+
 @contextmanager
 def served(
-    describe: Path, behaviour: Behaviour | None = None, region: str = REGION
+    describe: Path,
+    behaviour: Behaviour | None = None,
+    region: str = REGION,
+    access: Access | None = None,
 ) -> Iterator[Served]:
-    """Serve what a describe file says."""
+    """Serve what a describe file says, to who may do what the printed policy allows.
+
+    With ``access`` to those whom that names. Whatever is called that the policy does not cover
+    fails the test.
+    """
     clock = SimulatedClock()
     account = Account.open(describe, lambda _: MemoryStorage(), clock, behaviour or Behaviour())
+    allowed = printed(account.name, region=region)
     disturbed = Disturbed()
-    with serving(Endpoint(account, region, disturbed), 0) as url:
-        yield Served(account, url, clock, disturbed)
-    assert not disturbed.uncovered, "calls that the printed policy does not allow"
+    enforced = access or Access(allowed, {})
+    with serving(Endpoint(account, region, disturbed, enforced), 0) as url:
+        yield Served(account, url, clock, disturbed, enforced)
+    uncovered = [asked for asked in disturbed.asked_for if not allowed.allows(asked)]
+    assert access or not uncovered, "calls that the printed policy does not allow"
+
+
+def quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command builds its clients anew, from megabytes of API descriptions: not in tests."""
+    monkeypatch.setattr(
+        "vpcrouter.fabric.aws.fabric.connect",
+        lambda region, endpoint: Clients(session(), region, endpoint),
+    )

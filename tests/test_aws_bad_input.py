@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws import Served, served, session
+from tests.aws import Served, quick_clients, served
 from tests.commands import Runner, is_one_line
 from tests.test_aws_commands import CLUSTER
 from tests.test_cluster import NAMES, write
 from tests.vpcs import Document, vpc_document, write_document
-from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.codes import Ec2Error
 
 DENIED = Ec2Error("UnauthorizedOperation", "You are not authorized to perform this operation.")
@@ -55,10 +54,7 @@ def aws(
 ) -> Iterator[Served]:
     make = getattr(request, "param", vpc_document)
     with served(write_document(tmp_path, make(), "account.json")) as started:
-        monkeypatch.setattr(
-            "vpcrouter.fabric.aws.fabric.connect",
-            lambda region, endpoint: Clients(session(), region, endpoint),
-        )
+        quick_clients(monkeypatch)
         yield started
 
 
@@ -103,33 +99,6 @@ def test_a_table_that_vanishes_stops_no_other(command: Runner, aws: Served, clus
     ended = command("apply", "--yes", "-f", cluster)
     assert ended.code in (0, 5)
     assert rows(aws, "rtb-b")
-
-
-@pytest.mark.parametrize(
-    ("action", "changes"),
-    [
-        ("DescribeVpcs", True),
-        ("DescribeInstances", True),
-        ("DescribeManagedPrefixLists", True),
-        ("GetServiceQuota", True),
-        ("ModifyNetworkInterfaceAttribute", True),
-        ("ReplaceRoute", True),
-        ("DeleteRoute", True),
-        ("CreateRoute", False),
-        ("DescribeSubnets", False),
-        ("DescribeRouteTables", False),
-        ("DescribeNetworkInterfaces", False),
-    ],
-)
-def test_each_missing_permission_is_named_and_what_can_go_on_goes_on(
-    command: Runner, aws: Served, cluster: Path, action: str, changes: bool
-) -> None:
-    aws.disturbed.always[action] = DENIED
-    ended = command("apply", "--yes", "-f", cluster)
-    assert bool(rows(aws, "rtb-a")) is changes
-    if action in aws.disturbed.calls:
-        assert action in ended.err
-        assert "internal error" not in ended.err
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws import ALLOWED, CREDENTIALS, Served, served, session
+from tests.aws import CREDENTIALS, Served, quick_clients, served
 from tests.commands import Runner, is_one_line, run_as_process
 from tests.test_cluster import NAMES, write
 from tests.vpcs import QUOTA, vpc_document, write_document
-from vpcrouter.fabric.aws.clients import Clients
-from vpcrouter.fabric.aws.policy import EVENTS, INTERFACES, LOOKING, ROUTING
+from vpcrouter.fabric.aws.policy import INTERFACES, LOOKING, ROUTING
 from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.port import InstanceState
 
@@ -35,11 +34,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Runner:
 @pytest.fixture
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     with served(write_document(tmp_path, vpc_document(), "account.json")) as started:
-        # Every command builds its clients anew, from megabytes of API descriptions.
-        monkeypatch.setattr(
-            "vpcrouter.fabric.aws.fabric.connect",
-            lambda region, endpoint: Clients(session(), region, endpoint),
-        )
+        quick_clients(monkeypatch)
         yield started
 
 
@@ -101,33 +96,6 @@ def test_credentials_come_from_the_usual_chain(aws: Served, cluster: Path) -> No
     assert is_one_line(done.err)
     assert "credentials" in done.err
     assert aws.disturbed.calls == started
-
-
-def test_the_policy_allows_changes_in_the_vpc_only(command: Runner, cluster: Path) -> None:
-    everything = command("aws", "iam-policy", "-f", cluster)
-    assert everything.code == 0
-    look, routes, interfaces = json.loads(everything.out)["Statement"]
-    assert look["Resource"] == "*"
-    assert not [
-        a for a in look["Action"] if not a.partition(":")[2].startswith(("Describe", "Get"))
-    ]
-    for statement in (routes, interfaces):
-        vpc = "arn:aws:ec2:eu-central-1:*:vpc/vpc-1"
-        assert statement["Condition"] == {"ArnLike": {"ec2:Vpc": vpc}}
-    tables = command("aws", "iam-policy", "-f", cluster, "--account", "1", "--table", "rtb-a")
-    statement = json.loads(tables.out)["Statement"][1]
-    assert statement["Resource"] == ["arn:aws:ec2:eu-central-1:1:route-table/rtb-a"]
-    queue = "arn:aws:sqs:eu-central-1:1:events"
-    more = command("aws", "iam-policy", "-f", cluster, "--discover", "--queue", queue)
-    look, *_, hear = json.loads(more.out)["Statement"]
-    assert "ec2:DescribeSecurityGroups" in look["Action"]
-    assert (hear["Resource"], len(hear["Action"])) == (queue, 2)
-
-
-def test_the_policy_of_a_simulated_cluster_is_refused(command: Runner, tmp_path: Path) -> None:
-    ended = command("aws", "iam-policy", "-f", write(tmp_path, NAMES))
-    assert (ended.code, ended.out) == (2, "")
-    assert is_one_line(ended.err)
 
 
 def test_without_the_cloud_commands_end_with_5_and_change_nothing(
@@ -251,10 +219,7 @@ def test_what_does_not_let_pods_through_is_found(
         }
     ]
     with served(write_document(tmp_path, document)) as aws:
-        monkeypatch.setattr(
-            "vpcrouter.fabric.aws.fabric.connect",
-            lambda region, endpoint: Clients(session(), region, endpoint),
-        )
+        quick_clients(monkeypatch)
         found = command(*discover(aws, "--network", "100.64.0.0/16", "-o", "json"))
         aws.disturbed.always["DescribeSecurityGroups"] = Ec2Error("UnauthorizedOperation", "no")
         denied = command(*discover(aws, "--network", "100.64.0.0/16"))
@@ -286,30 +251,8 @@ def test_routes_around_a_network_and_tables_without_instances_are_worth_a_note(
     )
     document["NetworkInterfaces"] = document["NetworkInterfaces"][:3]
     with served(write_document(tmp_path, document)) as aws:
-        monkeypatch.setattr(
-            "vpcrouter.fabric.aws.fabric.connect",
-            lambda region, endpoint: Clients(session(), region, endpoint),
-        )
+        quick_clients(monkeypatch)
         found = command(*discover(aws, "--network", "100.64.0.0/16"))
     assert found.code == 0
     assert "Note: rtb-a has a route for 100.0.0.0/8 to pcx-1, around 100.64.0.0/16" in found.out
     assert "Note: rtb-b: no instance in their subnets" in found.out
-
-
-def test_every_call_of_the_policy_is_made_by_something(
-    command: Runner, aws: Served, cluster: Path
-) -> None:
-    document = aws.account._file
-    assert isinstance(document, dict)
-    document["Quotas"] = []
-    command(*discover(aws, "--network", "100.64.0.0/16"))
-    command("apply", "--yes", "-f", cluster)
-    aws.account.vpc.put_instance("i-a0", InstanceState.STOPPED)
-    write_document(cluster.parent, {"kind": "List", "items": []}, "none.json")
-    nodes = json.loads((cluster.parent / "nodes.json").read_text())
-    nodes["items"][0]["status"]["conditions"] = []
-    (cluster.parent / "nodes.json").write_text(json.dumps(nodes))
-    command("apply", "--yes", "-f", cluster)
-    command("aws", "withdraw", "--yes", "-f", cluster)
-    events = {action.partition(":")[2] for action in EVENTS}
-    assert set(aws.disturbed.calls) == ALLOWED - events

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ipam.store.memory import MemoryStore
-from tests.aws import Served, served
+from tests.aws import QUEUE, Served, served
 from tests.test_aws_commands import CLUSTER
 from tests.test_cluster import NAMES, write
 from tests.vpcs import vpc_document, write_document
@@ -23,8 +23,6 @@ from vpcrouter.fabric.port import Heard, InstanceState
 from vpcrouter.planner import plan
 from vpcrouter.reconcile import CloudEvents, Loop, Timing, Urgency
 from vpcrouter.service import alone
-
-QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/events"
 
 
 def state_change(instance: str, state: str) -> str:

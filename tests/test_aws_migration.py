@@ -12,13 +12,12 @@ import pytest
 
 from ipam.errors import BadInputError
 from ipam.prefix import Prefix
-from tests.aws import Served, served, session
+from tests.aws import Served, quick_clients, served
 from tests.commands import Ended, Runner, is_one_line
 from tests.test_aws_commands import CLUSTER
 from tests.test_cluster import NAMES, write
 from tests.vpcs import Document, vpc_document, write_document
 from vpcrouter.adoption import parse_route_spec
-from vpcrouter.fabric.aws.clients import Clients
 
 OLD = {f"100.96.{number}.0/24": f"eni-{name}" for number, name in enumerate(NAMES)}
 """One entry for each node, as a cloud controller makes them."""
@@ -93,10 +92,7 @@ def move(
 ) -> Iterator[Move]:
     document = document_with(request.param)
     with served(write_document(tmp_path, document, "account.json")) as aws:
-        monkeypatch.setattr(
-            "vpcrouter.fabric.aws.fabric.connect",
-            lambda region, endpoint: Clients(session(), region, endpoint),
-        )
+        quick_clients(monkeypatch)
         monkeypatch.setattr("sys.stdin", io.StringIO(""))  # nobody answers
         yield Move(tmp_path, aws, command)
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.model import OperationModel
 from moto.server import ThreadedMotoServer
 
 from ipam.prefix import Family
 from ipam.store.memory import MemoryStore
-from tests.aws import REGION, session
+from tests.aws import ALLOWED, REGION, session
 from vpcrouter.cluster import Cluster
 from vpcrouter.config import load_cluster
 from vpcrouter.fabric.aws.clients import Clients
@@ -44,6 +45,17 @@ class Account:
 
     def client(self, service: str) -> Any:
         return session().client(service, region_name=REGION, endpoint_url=self.url)  # type: ignore[call-overload]
+
+
+def covered(clients: Clients) -> Clients:
+    """The same, where a call that the printed policy does not name fails the test."""
+
+    def check(model: OperationModel, **_: object) -> None:
+        assert model.name in ALLOWED
+
+    for client in (clients.ec2, clients.quotas):
+        client.meta.events.register("before-call", check)
+    return clients
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +93,7 @@ def test_a_cluster_is_discovered_and_its_tables_are_filled(
     account: Account, tmp_path: Path
 ) -> None:
     clock = SimulatedClock()
-    clients = Clients(session(), REGION, account.url)
+    clients = covered(Clients(session(), REGION, account.url))
     fabric = AwsFabric(clients, account.vpc, None, clock)
     path = tmp_path / "cluster.yaml"
     path.write_text(
@@ -130,7 +142,9 @@ def _node(instance: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_firewalls_are_understood(account: Account) -> None:
-    fabric = AwsFabric(Clients(session(), REGION, account.url), account.vpc, None, SimulatedClock())
+    fabric = AwsFabric(
+        covered(Clients(session(), REGION, account.url)), account.vpc, None, SimulatedClock()
+    )
     walls = fabric.discovery.firewalls()
     networks = [cidr for cidr in fabric.read().local if cidr.family is Family.IPV4]
     assert walls.acls
@@ -147,7 +161,9 @@ def test_a_queue_is_read_and_emptied(account: Account) -> None:
         '{"detail-type": "EC2 Spot Instance Interruption Warning", "detail": {"instance-id": "i"}}'
     )
     sqs.send_message(QueueUrl=url, MessageBody=body)
-    events = QueueEvents(Clients(session(), REGION, account.url).sqs(), url, SimulatedClock())
+    events = QueueEvents(
+        covered(Clients(session(), REGION, account.url)).sqs(), url, SimulatedClock()
+    )
     heard: list[Heard] = []
     for _ in range(2000):
         heard += events.take()
@@ -172,5 +188,5 @@ def test_an_assumed_role_signs_the_calls(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_PROFILE", "router")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", account.url)
-    role = Clients(boto3.Session(profile_name="router"), REGION, account.url)
+    role = covered(Clients(boto3.Session(profile_name="router"), REGION, account.url))
     assert AwsFabric(role, account.vpc, None, SimulatedClock()).read().vpc == account.vpc

@@ -10,10 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.aws import REGION, Served, served, session
-from tests.commands import Runner
+from tests.commands import Runner, is_one_line
 from tests.vpcs import QUOTA, Document, vpc_document, write_document
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import InstanceState
+from vpcrouter.fabric.served.access import Access
 
 POD = "100.64.0.0/16"
 PLACE = {"RouteTableId": "rtb-a", "DestinationCidrBlock": POD}
@@ -23,7 +24,8 @@ ROW = {"RouteTableId": "rtb-a", "DestinationCidrBlock": POD, "NetworkInterfaceId
 
 @pytest.fixture
 def aws(tmp_path: Path) -> Iterator[Served]:
-    with served(write_document(tmp_path, vpc_document())) as started:
+    # Whoever calls may do everything: what EC2 refuses nevertheless is what is looked at here.
+    with served(write_document(tmp_path, vpc_document()), access=Access(None, {})) as started:
         yield started
 
 
@@ -187,3 +189,17 @@ def test_serving_says_where_and_refuses_what_is_no_describe_file(
     ended = command("fabric", "serve", write_document(tmp_path, vpc_document()))
     assert ended.code == 130
     assert ended.out.startswith("serving vpc-1 at http://127.0.0.1:")
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Runner(capsys)
+    file = write_document(tmp_path, vpc_document())
+    policy = tmp_path / "policy.json"
+    for text in ("{}", "no JSON", '{"Statement": [{"Effect": "Allow"}]}'):
+        policy.write_text(text)
+        ended = command("fabric", "serve", file, "--policy", policy)
+        assert (ended.code, ended.out) == (2, "")
+        assert is_one_line(ended.err)
+        assert "policy.json" in ended.err

@@ -39,20 +39,14 @@ def command(
     the permission to change interfaces the rest works: see docs/aws.md.
     """
     from vpcrouter.config import AwsSource, load_cluster
+    from vpcrouter.fabric.arns import Place
     from vpcrouter.fabric.aws.policy import Options, policy
 
     path = cluster_path(cluster_file)
     source = load_cluster(path).fabric.source
     if not isinstance(source, AwsSource):
         raise BadInputError(f"{path}: fabric.kind is not aws: there is nothing to allow")
-    place = (_partition(source.region), source.region, account, source.vpc)
-    document = policy(*place, tables, Options(discover, queue))
+    place = Place.of(source.region, account)
+    document = policy(place, source.vpc, tables, Options(discover, queue))
     write(json.dumps(document, indent=2) + "\n")
     return ExitCode.DONE
-
-
-def _partition(region: str) -> str:
-    for prefix, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
-        if region.startswith(prefix):
-            return partition
-    return "aws"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vpcrouter.fabric.arns import Place
+
 LOOKING = (
     "ec2:DescribeInstances",
     "ec2:DescribeManagedPrefixLists",
@@ -26,6 +28,9 @@ INTERFACES = ("ec2:ModifyNetworkInterfaceAttribute",)
 
 Json = dict[str, object]
 
+# The same call changes the security groups of an interface, which is nobody's business here.
+_ONLY_THE_CHECK = {"StringEqualsIgnoreCase": {"ec2:Attribute/SourceDestCheck": ["true", "false"]}}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -35,12 +40,9 @@ class Options:
     queue: str | None = None
 
 
-def policy(
-    partition: str, region: str, account: str, vpc: str, tables: Sequence[str], options: Options
-) -> Json:
-    """The policy document; ``account`` and ``vpc`` may be ``*``, no tables means all of the VPC."""
-    place = f"arn:{partition}:ec2:{region}:{account}"
-    in_vpc: Json = {} if vpc == "*" else {"Condition": _in_vpc(f"{place}:vpc/{vpc}")}
+def policy(place: Place, vpc: str, tables: Sequence[str], options: Options) -> Json:
+    """The policy document for a VPC; no tables means all that it has."""
+    in_vpc = {"ArnLike": {"ec2:Vpc": place.arn("ec2", f"vpc/{vpc}")}}
     names = sorted(tables) or ["*"]
     looking = sorted((*LOOKING, *(DISCOVERING if options.discover else ())))
     statements: list[Json] = [
@@ -49,22 +51,18 @@ def policy(
             "Sid": "ChangeRoutes",
             "Effect": "Allow",
             "Action": list(ROUTING),
-            "Resource": [f"{place}:route-table/{name}" for name in names],
-            **in_vpc,
+            "Resource": [place.arn("ec2", f"route-table/{name}") for name in names],
+            "Condition": in_vpc,
         },
         {
             "Sid": "LetNodesForward",
             "Effect": "Allow",
             "Action": list(INTERFACES),
-            "Resource": f"{place}:network-interface/*",
-            **in_vpc,
+            "Resource": place.arn("ec2", "network-interface/*"),
+            "Condition": {**in_vpc, **_ONLY_THE_CHECK},
         },
     ]
     if options.queue is not None:
         hear: Json = {"Sid": "HearEvents", "Effect": "Allow", "Action": list(EVENTS)}
         statements.append({**hear, "Resource": options.queue})
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _in_vpc(vpc: str) -> Json:
-    return {"ArnLike": {"ec2:Vpc": vpc}}

@@ -28,6 +28,9 @@ from vpcrouter.jsonfile import JsonObject, read_json
 
 Item = dict[str, Any]
 
+NO_OWNER = "000000000000"
+"""The account's number where the file does not say it."""
+
 _WHAT = "it should hold what aws ec2 describe-vpcs, describe-subnets and so on print"
 _CIDR_KEYS = {Family.IPV4: "DestinationCidrBlock", Family.IPV6: "DestinationIpv6CidrBlock"}
 
@@ -46,6 +49,11 @@ class Account:
         self._start = start
         self._families = {name: p.family for name, p in parse_prefix_lists(file).items()}
         self._zones = {subnet.id: subnet.zone for subnet in start.subnets}
+        in_vpc = {"VpcId": start.vpc}
+        self._tables = {t["RouteTableId"]: {**in_vpc, **t} for t in self._items("RouteTables")}
+        self._interfaces = {
+            i["NetworkInterfaceId"]: {**in_vpc, **i} for i in self._items("NetworkInterfaces")
+        }
 
     @classmethod
     def open(
@@ -67,6 +75,12 @@ class Account:
     def name(self) -> str:
         """The id of the VPC."""
         return self._start.vpc
+
+    @property
+    def owner(self) -> str:
+        """The account's number."""
+        owners = (item.get("OwnerId") for item in self._items("Vpcs"))
+        return next((owner for owner in owners if owner), NO_OWNER)
 
     def send(self, body: str) -> None:
         """Put a message into the queue, as EventBridge would."""
@@ -109,6 +123,17 @@ class Account:
             check = interface.source_dest_check
             found.append({**item, "VpcId": self._start.vpc, "SourceDestCheck": check})
         return found
+
+    def table(self, name: str) -> Item | None:
+        """A route table as it was described, without looking at its rows; None: there is none."""
+        return self._tables.get(name)
+
+    def interface(self, name: str) -> Item | None:
+        """A network interface; None where there is none."""
+        found = self._interfaces.get(name)
+        if found is not None:
+            return found
+        return next((i for i in self.interfaces() if i["NetworkInterfaceId"] == name), None)
 
     def reservations(self) -> list[Item]:
         """The instances, each in its reservation; one that has ended is in no VPC."""

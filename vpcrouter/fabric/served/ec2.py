@@ -38,20 +38,24 @@ def status_of(error: Ec2Error) -> int:
     return _STATUS.get(error.code, 400)
 
 
-def answer_call(account: Account, parameters: Parameters) -> Mapping[str, Any]:
-    """The members of the answer. Raises Ec2Error."""
+def check_action(parameters: Parameters) -> None:
+    """Raises Ec2Error where there is no such call."""
     action = parameters.action
     version = parameters.optional("Version")
     if version != VERSION:
         raise Ec2Error("InvalidParameterValue", f"No version {version}: known is {VERSION}")
-    listing = LISTINGS.get(action)
+    if action not in LISTINGS and action not in _CALLS:
+        raise Ec2Error(INVALID_ACTION, f"The action {action} is not valid for this web service.")
+
+
+def answer_call(account: Account, parameters: Parameters) -> Mapping[str, Any]:
+    """The members of the answer to a call that there is. Raises Ec2Error."""
+    listing = LISTINGS.get(parameters.action)
     if listing is not None:
         if parameters.dry_run:
             raise _would_succeed()
         return list_items(account, listing, parameters)
-    if action not in _CALLS:
-        raise Ec2Error(INVALID_ACTION, f"The action {action} is not valid for this web service.")
-    return _CALLS[action](account, parameters)
+    return _CALLS[parameters.action](account, parameters)
 
 
 def _create_route(account: Account, parameters: Parameters) -> Mapping[str, Any]:

@@ -34,6 +34,11 @@ class Parameters:
         return cls(dict(pairs))
 
     @property
+    def fields(self) -> Mapping[str, str]:
+        """Everything as it was sent, for who decides whether it is allowed."""
+        return dict(self._fields)
+
+    @property
     def action(self) -> str:
         """The call's name."""
         return self.text("Action")

@@ -15,6 +15,15 @@ KIND = "application/x-amz-json-1.0"
 _MOST = 10
 
 
+def url_of(body: str) -> str:
+    """The URL of the queue that a request is about; empty where it says none."""
+    try:
+        document: object = json.loads(body)
+    except ValueError:
+        return ""
+    return str(document.get("QueueUrl", "")) if isinstance(document, dict) else ""
+
+
 def answer_call(account: Account, action: str, body: str) -> Mapping[str, object]:
     """The answer to an action, at once. Raises Ec2Error with SQS' codes."""
     try:

@@ -13,17 +13,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
 from ipam.errors import UnavailableError
+from vpcrouter.fabric.arns import Place
 from vpcrouter.fabric.codes import Code, Ec2Error
 from vpcrouter.fabric.port import FabricUnavailableError, UnknownOutcomeError
-from vpcrouter.fabric.served import ec2, queues, quotas, xml
+from vpcrouter.fabric.served import authorization, ec2, queues, quotas, roles, xml
+from vpcrouter.fabric.served.access import Access, NotAllowedError
 from vpcrouter.fabric.served.account import Account
+from vpcrouter.fabric.served.iam import Asked
 from vpcrouter.fabric.served.parameters import Parameters
 
 LOOPBACK = "127.0.0.1"
 
+_ACCESS_DENIED = "AccessDenied"
 _LARGEST = 1 << 20
 _SCOPE = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request,"
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)"
+    r"/aws4_request,"
 )
 
 
@@ -38,6 +43,10 @@ class Interference(Protocol):
         """A call has come in: raising means that it has no effect."""
         ...
 
+    def asked(self, asked: Asked) -> None:
+        """A call has come in that has to be allowed this."""
+        ...
+
     def after(self, action: str) -> None:
         """A call has had its effect: raising means that its answer is another one or lost."""
         ...
@@ -49,12 +58,34 @@ class Undisturbed:
     def before(self, action: str) -> None:
         """Nothing."""
 
+    def asked(self, asked: Asked) -> None:
+        """Nothing."""
+
     def after(self, action: str) -> None:
         """Nothing."""
 
 
 class _JsonCalls(Protocol):
     def answer_call(self, account: Account, action: str, body: str) -> Mapping[str, object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonCall:
+    service: str
+    kind: str
+    action: str
+    answers: _JsonCalls
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request says, in the headers that matter and its body."""
+
+    authorization: str
+    token: str
+    target: str
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,75 +98,120 @@ class _Answer:
 class Endpoint:
     """Answers requests for one account in one region; for several threads."""
 
-    def __init__(self, account: Account, region: str, interference: Interference) -> None:
+    def __init__(
+        self, account: Account, region: str, interference: Interference, access: Access
+    ) -> None:
         self._account = account
-        self._region = region
+        self._place = Place.of(region, account.owner)
         self._interference = interference
+        self._access = access
         self._lock = threading.Lock()
 
-    def answer(self, authorization: str, target: str, body: str) -> _Answer:
+    def answer(self, request: Request) -> _Answer:
         """Answer one request. Raises LostError where it is to get no answer."""
-        if target.startswith(quotas.TARGET):
-            return self._answer_quotas(authorization, target.removeprefix(quotas.TARGET), body)
-        if target.startswith(queues.TARGET):
-            return self._answer_sqs(authorization, target.removeprefix(queues.TARGET), body)
-        return self._answer_ec2(authorization, body)
+        if request.target.startswith(quotas.TARGET):
+            return self._answer_quotas(request)
+        if request.target.startswith(queues.TARGET):
+            return self._answer_sqs(request)
+        if _service(request.authorization) == "sts":
+            return self._answer_sts(request)
+        return self._answer_ec2(request)
 
-    def _answer_ec2(self, authorization: str, body: str) -> _Answer:
-        request = str(uuid.uuid4())
+    def _answer_ec2(self, request: Request) -> _Answer:
+        number = str(uuid.uuid4())
+        kind = "text/xml;charset=UTF-8"
         try:
-            self._check_scope(authorization, "ec2")
-            parameters = Parameters.parse(body)
+            key = self._key(request.authorization, "ec2")
+            parameters = Parameters.parse(request.body)
             action = parameters.action
             with self._lock:
+                ec2.check_action(parameters)
                 self._interference.before(action)
+                fields = parameters.fields
+                asked = authorization.of_ec2(self._place, self._account, action, fields)
+                self._allow(key, request, asked)
                 members = ec2.answer_call(self._account, parameters)
-                text = xml.answer(action, request, members)
+                text = xml.answer(action, number, members)
                 self._interference.after(action)
+        except NotAllowedError as error:
+            message = f"You are not authorized to perform this operation. {error}"
+            return _Answer(403, kind, xml.refusal(Code.UNAUTHORIZED, message, number))
         except Ec2Error as error:
-            text = xml.refusal(error.code, error.message, request)
-            return _Answer(ec2.status_of(error), "text/xml;charset=UTF-8", text)
+            text = xml.refusal(error.code, error.message, number)
+            return _Answer(ec2.status_of(error), kind, text)
         except UnknownOutcomeError as error:
-            text = xml.refusal(Code.INTERNAL_ERROR, str(error), request)
-            return _Answer(500, "text/xml;charset=UTF-8", text)
+            return _Answer(500, kind, xml.refusal(Code.INTERNAL_ERROR, str(error), number))
         except FabricUnavailableError as error:
-            text = xml.refusal(Code.UNAVAILABLE, str(error), request)
-            return _Answer(503, "text/xml;charset=UTF-8", text)
-        return _Answer(200, "text/xml;charset=UTF-8", text)
+            return _Answer(503, kind, xml.refusal(Code.UNAVAILABLE, str(error), number))
+        return _Answer(200, kind, text)
 
-    def _answer_quotas(self, authorization: str, action: str, body: str) -> _Answer:
-        kind = "application/x-amz-json-1.1"
-        return self._answer_json(authorization, ("servicequotas", action, body), kind, quotas)
-
-    def _answer_sqs(self, authorization: str, action: str, body: str) -> _Answer:
-        return self._answer_json(authorization, ("sqs", action, body), queues.KIND, queues)
-
-    def _answer_json(
-        self, authorization: str, request: tuple[str, str, str], kind: str, answers: _JsonCalls
-    ) -> _Answer:
-        service, action, body = request
+    def _answer_sts(self, request: Request) -> _Answer:
+        number = str(uuid.uuid4())
         try:
-            self._check_scope(authorization, service)
+            key = self._key(request.authorization, "sts")
+            parameters = Parameters.parse(request.body)
             with self._lock:
-                self._interference.before(action)
-                members = answers.answer_call(self._account, action, body)
-                self._interference.after(action)
+                self._interference.before(parameters.action)
+                asked = authorization.of_sts(self._place, parameters.action, parameters.fields)
+                self._allow(key, request, asked)
+                text = roles.answer_call(self._access, parameters, number)
+                self._interference.after(parameters.action)
+        except NotAllowedError as error:
+            return _Answer(403, "text/xml", roles.refusal(_ACCESS_DENIED, str(error), number))
+        except Ec2Error as error:
+            return _Answer(400, "text/xml", roles.refusal(error.code, error.message, number))
+        return _Answer(200, "text/xml", text)
+
+    def _answer_quotas(self, request: Request) -> _Answer:
+        action = request.target.removeprefix(quotas.TARGET)
+        asked = authorization.of_quotas(self._place, action)
+        kind = "application/x-amz-json-1.1"
+        return self._answer_json(_JsonCall("servicequotas", kind, action, quotas, asked), request)
+
+    def _answer_sqs(self, request: Request) -> _Answer:
+        action = request.target.removeprefix(queues.TARGET)
+        asked = authorization.of_sqs(self._place, action, queues.url_of(request.body))
+        return self._answer_json(_JsonCall("sqs", queues.KIND, action, queues, asked), request)
+
+    def _answer_json(self, call: _JsonCall, request: Request) -> _Answer:
+        try:
+            key = self._key(request.authorization, call.service)
+            with self._lock:
+                self._interference.before(call.action)
+                self._allow(key, request, call.asked)
+                members = call.answers.answer_call(self._account, call.action, request.body)
+                self._interference.after(call.action)
+        except NotAllowedError as error:
+            text = json.dumps({"__type": "AccessDeniedException", "Message": str(error)})
+            return _Answer(400, call.kind, text)
         except Ec2Error as error:
             text = json.dumps({"__type": error.code, "Message": error.message})
-            return _Answer(500 if error.code == Code.INTERNAL_ERROR else 400, kind, text)
-        return _Answer(200, kind, json.dumps(members))
+            return _Answer(500 if error.code == Code.INTERNAL_ERROR else 400, call.kind, text)
+        return _Answer(200, call.kind, json.dumps(members))
 
-    def _check_scope(self, authorization: str, service: str) -> None:
-        """Signatures are not checked, but what they were made for is."""
-        scope = _SCOPE.match(authorization)
+    def _allow(self, key: str, request: Request, asked: Asked | None) -> None:
+        if asked is not None:
+            self._interference.asked(asked)
+            self._access.check(key, request.token, asked)
+
+    def _key(self, header: str, service: str) -> str:
+        """Whose request it is. Signatures are not checked, but what they were made for is."""
+        scope = _SCOPE.match(header)
         if scope is None:
             raise Ec2Error("MissingAuthenticationToken", "Request is missing Authentication Token")
-        if scope["region"] != self._region or scope["service"] != service:
+        region = self._place.region
+        if scope["region"] != region or scope["service"] != service:
             raise Ec2Error(
                 "AuthFailure",
-                f"Credential should be scoped to {self._region}/{service}, not "
+                f"Credential should be scoped to {region}/{service}, not "
                 f"{scope['region']}/{scope['service']}",
             )
+        return scope["key"]
+
+
+def _service(header: str) -> str:
+    scope = _SCOPE.match(header)
+    return "" if scope is None else scope["service"]
 
 
 @contextmanager
@@ -181,9 +257,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = self.rfile.read(int(length)).decode("utf-8", "replace")
-        authorization = self.headers.get("Authorization", "")
+        request = Request(
+            authorization=self.headers.get("Authorization", ""),
+            token=self.headers.get("X-Amz-Security-Token", ""),
+            target=self.headers.get("X-Amz-Target", ""),
+            body=body,
+        )
         try:
-            answer = self.endpoint.answer(authorization, self.headers.get("X-Amz-Target", ""), body)
+            answer = self.endpoint.answer(request)
         except LostError:
             self.close_connection = True
             return
