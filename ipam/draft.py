@@ -1,7 +1,7 @@
 """A state in the making: what placement changes step by step before it becomes a new State.
 
-The draft copies the tables of names once and shares everything else with the state that it came
-from, which stays as it was.
+The draft shares everything that it does not change with the state that it came from, which stays
+as it was.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 
 from ipam.model import Node, Place, PlaceKey, State, SubnetShare, empty_space
+from ipam.overlay import Overlay
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
 
@@ -29,8 +30,8 @@ class Draft:
         self.networks = state.networks
         self.families = state.families
         self.subnets = dict(state.subnets)
-        self._nodes: dict[str, Node] | None = None
-        self._former: dict[Owner, Node] | None = None
+        self._nodes: Overlay[str, Node] | None = None
+        self._former: Overlay[Owner, Node] | None = None
         self._names: set[str] = set()
         self.spaces = dict(state.spaces)
         self.places = dict(state.places)
@@ -46,8 +47,8 @@ class Draft:
         return replace(
             self._base,
             subnets=dict(sorted(self.subnets.items())),
-            nodes=self.nodes,
-            former=self.former,
+            nodes=self._base.nodes if self._nodes is None else self._nodes.flat(),
+            former=self._base.former if self._former is None else self._former.flat(),
             spaces=self.spaces,
             places=self.places,
             lineage=self._base.lineage.followed(self._names),
@@ -176,11 +177,11 @@ class Draft:
 
     def put_node(self, node: Node) -> None:
         """Make this the node of its name, whatever that was."""
-        self._own_nodes(node.name)[node.name] = node
+        self._own_nodes(node.name).put(node.name, node)
 
     def put_former(self, node: Node) -> None:
         """Make this the former node of its name and identity, whatever that was."""
-        self._own_former(node.name)[node.name, node.identity] = node
+        self._own_former(node.name).put((node.name, node.identity), node)
 
     def put_owner(self, node: Node) -> None:
         """Put an owner in the place of the one of its name and identity, there or former."""
@@ -193,14 +194,14 @@ class Draft:
         """Forget a node and free its blocks; no change if it is not known."""
         node = self.nodes.get(name)
         if node is not None:
-            del self._own_nodes(name)[name]
+            self._own_nodes(name).remove(name)
             self.free(node)
 
     def remove_former(self, name: str, identity: str) -> None:
         """Forget a former node and free its blocks; no change if it is not known."""
         node = self.former.get((name, identity))
         if node is not None:
-            del self._own_former(name)[name, identity]
+            self._own_former(name).remove((name, identity))
             self.free(node)
 
     def supersede(self, node: Node) -> None:
@@ -209,20 +210,20 @@ class Draft:
         if earlier is not None:
             self.put_former(earlier)
         if (node.name, node.identity) in self.former:
-            del self._own_former(node.name)[node.name, node.identity]
+            self._own_former(node.name).remove((node.name, node.identity))
         self.put_node(node)
 
-    def _own_nodes(self, name: str) -> dict[str, Node]:
+    def _own_nodes(self, name: str) -> Overlay[str, Node]:
         """The nodes to change, of which the one of a name is about to be."""
         self._names.add(name)
         if self._nodes is None:
-            self._nodes = dict(self._base.nodes)
+            self._nodes = Overlay(self._base.nodes)
         return self._nodes
 
-    def _own_former(self, name: str) -> dict[Owner, Node]:
+    def _own_former(self, name: str) -> Overlay[Owner, Node]:
         self._names.add(name)
         if self._former is None:
-            self._former = dict(self._base.former)
+            self._former = Overlay(self._base.former)
         return self._former
 
     def _touched(self, subnet: str) -> _Subnet:
