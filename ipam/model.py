@@ -6,11 +6,12 @@ same. It can be kept, compared and thrown away freely.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, pairwise
-from operator import is_not
+from operator import attrgetter, is_not
 
 from ipam.errors import BadInputError
 from ipam.lineage import Lineage
@@ -223,8 +224,7 @@ def state(
         check_groups(share, spaces[share.id])
     members = {node.name: node for node in nodes}
     past = {(node.name, node.identity): node for node in former}
-    for node in (*members.values(), *past.values()):
-        _take(spaces, node)
+    taken = _taken(spaces, (*members.values(), *past.values()))
     _check_grants(networks, (*members.values(), *past.values()))
     places = sorted(places, key=lambda place: place.key)
     _check_places(places)
@@ -234,7 +234,7 @@ def state(
         shares,
         members,
         past,
-        {id_: tuple(own) for id_, own in spaces.items()},
+        taken,
         {place.key: place for place in places},
     )
 
@@ -298,6 +298,46 @@ def check_groups(share: SubnetShare, spaces: Iterable[Space]) -> None:
             f"the groups of subnet {share.id} do not divide its prefixes: "
             "restore the store from a backup"
         )
+
+
+def _taken(
+    spaces: Mapping[str, list[Space]], owners: Sequence[Node]
+) -> dict[str, tuple[Space, ...]]:
+    """The spaces with the blocks of all owners given out; raises BadInputError if one cannot be."""
+    held: defaultdict[str, list[Prefix]] = defaultdict(list)
+    for node in owners:
+        held[node.subnet] += node.blocks
+    try:
+        filled = {
+            subnet: tuple(_filled(own, sorted(held.pop(subnet, ()), key=attrgetter("value"))))
+            for subnet, own in spaces.items()
+        }
+        if any(held.values()):
+            raise ValueError("a block is of a subnet that has no prefixes")
+        return filled
+    except ValueError:
+        for node in owners:  # one by one, to say whose block it is
+            _take(spaces, node)
+        return {subnet: tuple(own) for subnet, own in spaces.items()}
+
+
+def _filled(spaces: Sequence[Space], blocks: Sequence[Prefix]) -> Iterator[Space]:
+    """Spaces with these blocks given out, which are in the order of their addresses.
+
+    Raises ValueError where one cannot be.
+    """
+    rest = len(blocks)
+    for family in Family:
+        mine = [block for block in blocks if block.family is family]
+        values = [block.value for block in mine]
+        for space in spaces:
+            if space.family is family:
+                start = bisect_left(values, space.prefix.value)
+                end = bisect_right(values, space.prefix.last)
+                rest -= end - start
+                yield space.given_all(mine[start:end])
+    if rest:
+        raise ValueError("a block is outside all prefixes")
 
 
 def _take(spaces: Mapping[str, list[Space]], node: Node) -> None:

@@ -7,7 +7,7 @@ that one node gets to itself and grows in), which keep their blocks as the bits 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -129,6 +129,27 @@ class Space:
         """The space after a block was given out; raises ValueError if it cannot be."""
         return self._changed(block, given=True)
 
+    def given_all(self, blocks: Iterable[Prefix]) -> Space:
+        """The space after all of these blocks were given out, in any order.
+
+        Raises ValueError where one of them cannot be, or comes twice. Every vertex on the way is
+        made once, where giving them out one by one makes it anew for each block beneath it.
+        """
+        family, first, last = self.family, self.prefix.value, self.prefix.last
+        values: list[int] = []
+        for block in blocks:
+            value = block.value
+            inside = block.family is family and first <= value <= last
+            if block.length != self.block_length or not inside:
+                raise ValueError(f"{block} is not a block of {self.prefix}")
+            if self.exclude and self._is_excluded(block):
+                raise ValueError(f"{block} is excluded")
+            values.append(value)
+        if not values:
+            return self
+        root = self._filled(self.root, self.prefix, sorted(values))
+        return Space(self.prefix, self.node_length, self.block_length, self.exclude, root)
+
     def released(self, block: Prefix) -> Space:
         """The space after a block came back; raises ValueError if it was not given out."""
         return self._changed(block, given=False)
@@ -198,6 +219,46 @@ class Space:
         if bool(used & bit) is given:
             raise ValueError(f"{block} is {'already' if given else 'not'} given out")
         return self._rebuilt(path, self._node_vertex(load + 1 if given else load - 1, used ^ bit))
+
+    def _filled(self, root: Vertex | None, prefix: Prefix, values: list[int]) -> Vertex | None:
+        """What a vertex becomes once the blocks at these values, in order, are given out."""
+        node_bits = self.family.width - self.node_length
+        block_bits = self.family.width - self.block_length
+        last = self.blocks_per_node - 1
+        alike: dict[tuple[int, int], Vertex | None] = {}  # most node prefixes hold the same
+
+        def node(vertex: Vertex | None, low: int, high: int) -> Vertex | None:
+            load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
+            for value in values[low:high]:
+                bit = 1 << (value >> block_bits & last)
+                if used & bit:
+                    block = Prefix(self.family, value, self.block_length)
+                    raise ValueError(f"{block} is already given out")
+                used |= bit
+            key = load + high - low, used
+            if key not in alike:
+                alike[key] = self._node_vertex(*key)
+            return alike[key]
+
+        def fill(
+            vertex: Vertex | None, start: int, bits: int, low: int, high: int
+        ) -> Vertex | None:
+            if bits == node_bits:
+                return node(vertex, low, high)
+            bits -= 1
+            half = start | 1 << bits
+            if values[high - 1] < half:
+                middle = high
+            else:
+                middle = low if values[low] >= half else bisect_left(values, half, low, high)
+            zero, one = (vertex.zero, vertex.one) if vertex is not None else (None, None)
+            if low < middle:
+                zero = fill(zero, start, bits, low, middle)
+            if middle < high:
+                one = fill(one, half, bits, middle, high)
+            return _joined(zero, one, 1 << (bits - node_bits))
+
+        return fill(root, prefix.value, self.family.width - prefix.length, 0, len(values))
 
     def _is_excluded(self, block: Prefix) -> bool:
         """Whether a block shares addresses with an excluded prefix; those are in order."""

@@ -110,11 +110,32 @@ def test_every_history_agrees_with_a_set_of_blocks(
     assert before.measure(TOP) == first
 
 
+@given(excludes, st.lists(st.sampled_from(ALL), max_size=20), st.lists(st.sampled_from(ALL)))
+@settings(max_examples=examples(test=200, prove=20_000))
+def test_giving_out_many_at_once_is_giving_out_each(
+    exclude: tuple[Prefix, ...], before: list[Prefix], blocks: list[Prefix]
+) -> None:
+    pair = Pair(exclude)
+    for block in before:
+        pair.give(block)
+    taken = pair.given | {block for block in ALL if pair.is_excluded(block)}
+    if len(set(blocks)) < len(blocks) or not taken.isdisjoint(blocks):
+        with pytest.raises(ValueError, match=r"already given out|is excluded"):
+            pair.space.given_all(blocks)
+    once = list(dict.fromkeys(block for block in blocks if block not in taken))
+    together = pair.space.given_all(once)
+    for block in once:
+        pair.give(block)
+    assert together == pair.space
+
+
 def test_blocks_of_other_sizes_or_places_are_refused() -> None:
     space = Space.empty(TOP, NODE, BLOCK, ())
     for text in ("10.0.0.0/29", "10.0.1.0/30", "10.0.0.0/31"):
         with pytest.raises(ValueError, match="not a block of"):
             space.given(Prefix.parse(text))
+        with pytest.raises(ValueError, match="not a block of"):
+            space.given_all([Prefix.parse(text)])
 
 
 @given(st.integers(1, 8))
