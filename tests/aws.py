@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
+import botocore.session
 import pytest
 
 from vpcrouter.fabric.arns import Place
-from vpcrouter.fabric.aws.clients import Clients
+from vpcrouter.fabric.aws.clients import Clients, signing
 from vpcrouter.fabric.aws.fabric import AwsFabric
 from vpcrouter.fabric.aws.policy import (
     DISCOVERING,
@@ -25,6 +26,7 @@ from vpcrouter.fabric.aws.policy import (
     Options,
     policy,
 )
+from vpcrouter.fabric.aws.settings import AssumedRole
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.served.access import Access
 from vpcrouter.fabric.served.account import NO_OWNER, Account
@@ -51,11 +53,17 @@ CREDENTIALS = {
 
 
 @functools.cache
+def source() -> botocore.session.Session:
+    """Who calls: one for all tests, since it reads megabytes of API descriptions."""
+    made = botocore.session.Session()
+    made.set_credentials("testing", "testing")
+    return made
+
+
+@functools.cache
 def session() -> boto3.Session:
-    """One for all tests: it reads megabytes of API descriptions."""
-    return boto3.Session(
-        aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION
-    )
+    """The same for boto3."""
+    return signing(source(), REGION, None, None)
 
 
 @dataclass
@@ -138,9 +146,14 @@ def served(
     assert access or not uncovered, "calls that the printed policy does not allow"
 
 
+def as_role(role: AssumedRole | None, region: str, endpoint: str | None) -> boto3.Session:
+    """The session of all tests, or one that acts as a role."""
+    return session() if role is None else signing(source(), region, endpoint, role)
+
+
 def quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command builds its clients anew, from megabytes of API descriptions: not in tests."""
     monkeypatch.setattr(
         "vpcrouter.fabric.aws.fabric.connect",
-        lambda region, endpoint: Clients(session(), region, endpoint),
+        lambda region, endpoint, role: Clients(as_role(role, region, endpoint), region, endpoint),
     )

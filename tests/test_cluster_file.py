@@ -8,7 +8,8 @@ import pytest
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
-from vpcrouter.config import AwsSource, FabricSettings, SimulatedSource, load_cluster
+from vpcrouter.config import FabricSettings, SimulatedSource, load_cluster
+from vpcrouter.fabric.aws.settings import AssumedRole, AwsSource
 
 MINIMAL = """\
 version: 1
@@ -109,9 +110,36 @@ def test_a_vpc_of_aws_is_named_by_region_and_id(tmp_path: Path) -> None:
     assert load_cluster(path).fabric == FabricSettings(source, None, 2)
 
 
+def test_a_role_has_a_session_named_after_the_cluster_unless_it_is_named(tmp_path: Path) -> None:
+    arn = "arn:aws:iam::111122223333:role/routing/router"
+    for fields, expected in (
+        (f"{{arn: '{arn}'}}", AssumedRole(arn, None, "vpcrouter-openb")),
+        (
+            f"{{arn: '{arn}', external_id: x-1, session_name: me}}",
+            AssumedRole(arn, "x-1", "me"),
+        ),
+    ):
+        aws = AWS.replace("cafe}", f"cafe, role: {fields}}}")
+        source = load_cluster(write(tmp_path, MINIMAL.replace(SIMULATED, aws))).fabric.source
+        assert isinstance(source, AwsSource)
+        assert source.role == expected
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("cafe}", "cafe, role: router}", r":4: fabric\.role: should be a mapping"),
+        (
+            "cafe}",
+            "cafe, role: {arn: router}}",
+            r":4: fabric\.role\.arn: a role is named by",
+        ),
+        ("cafe}", "cafe, role: {external_id: x1}}", r":4: fabric\.role\.arn: is missing"),
+        (
+            "cafe}",
+            "cafe, role: {arn: 'arn:aws:iam::111122223333:role/r', id: x1}}",
+            r"fabric\.role\.id: unknown field: known are arn, external_id",
+        ),
         ("vpc: vpc-0cafe", "vpc: subnet-1", r":4: fabric\.vpc: a VPC is named like"),
         ("region: eu-central-1, ", "", r":4: fabric\.region: is missing"),
         ("eu-central-1", "frankfurt", r":4: fabric\.region: a region is named like"),

@@ -19,7 +19,8 @@ from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
 from ipam.topology_change import Consequence, consequences
 from vpcrouter.assemble import TableSettings, assemble, lost_subnets, route_tables
-from vpcrouter.config import AwsSource, ClusterFile, LinuxSource, SimulatedSource, load_cluster
+from vpcrouter.config import ClusterFile, LinuxSource, SimulatedSource, load_cluster
+from vpcrouter.fabric.aws.settings import AwsSource
 from vpcrouter.fabric.clock import SimulatedClock, SystemClock
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import Clock, Expecting, Fabric, NetworkInterface, Observation
@@ -313,8 +314,7 @@ def _aws(source: AwsSource, quota: int | None) -> tuple[Fabric, Clock]:
     from vpcrouter.fabric.aws.fabric import open_aws
 
     clock = SystemClock()
-    place = (source.region, source.vpc, source.endpoint)
-    return open_aws(*place, quota, clock, source.queue), clock
+    return open_aws(source, quota, clock), clock
 
 
 def _with_checks_off(described: Observation, store: Store) -> Observation:

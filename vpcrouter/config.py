@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from ipam.errors import BadInputError
 from ipam.model import Network
 from ipam.prefix import Prefix
+from vpcrouter.fabric.aws.settings import AssumedRole, AwsSource
 from vpcrouter.fabric.linux.settings import RouterSettings, RouterSubnet
 from vpcrouter.network_fields import (
     GROUP_NAME,
@@ -51,19 +52,6 @@ class SimulatedSource:
     """A simulated VPC that starts from ``describe``, a file of EC2 ``describe`` output."""
 
     describe: Path
-
-
-@dataclass(frozen=True, slots=True)
-class AwsSource:
-    """A VPC of AWS; ``endpoint`` is the URL of another than the region's own, None: that one.
-
-    ``queue`` is the URL of a queue with events about instances.
-    """
-
-    region: str
-    vpc: str
-    endpoint: str | None
-    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +134,9 @@ def _source(
     if isinstance(fabric, _SimulatedFabric):
         return SimulatedSource(folder / Path(fabric.describe).expanduser())
     if isinstance(fabric, _AwsFabric):
-        return AwsSource(fabric.region, fabric.vpc, fabric.endpoint, fabric.queue)
+        return AwsSource(
+            fabric.region, fabric.vpc, fabric.endpoint, fabric.queue, _role(model.cluster, fabric)
+        )
     _check_subnets(document, fabric.subnets)
     namespace = fabric.namespace
     return LinuxSource(
@@ -161,6 +151,13 @@ def _source(
             local=_local(document, fabric.local),
         )
     )
+
+
+def _role(cluster: str, fabric: _AwsFabric) -> AssumedRole | None:
+    if fabric.role is None:
+        return None
+    session = fabric.role.session_name or f"vpcrouter-{cluster}"[:_LONGEST_SESSION]
+    return AssumedRole(fabric.role.arn, fabric.role.external_id, session)
 
 
 def _check_subnets(document: Document, subnets: Sequence[_LinuxSubnet]) -> None:
@@ -208,6 +205,10 @@ _REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
 _VPC = r"^vpc-[0-9a-z]+$"
 _URL = r"^https?://[^/\s]+/?$"
 _QUEUE = r"^https?://[^/\s]+/[^\s]+$"
+_ROLE = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$"
+_EXTERNAL_ID = r"^[A-Za-z0-9_+=,.@:/-]+$"
+_SESSION = r"^[A-Za-z0-9_+=,.@-]+$"
+_LONGEST_SESSION = 64
 _INTERFACE = r"^[^\s/:]{1,15}$"
 _SHAPES = {
     GROUP_NAME: "a name has no control characters",
@@ -215,6 +216,9 @@ _SHAPES = {
     _REGION: "a region is named like eu-central-1",
     _VPC: "a VPC is named like vpc-0123456789abcdef0",
     _INTERFACE: "an interface has a name like br-a, of at most 15 characters",
+    _ROLE: "a role is named by its ARN, like arn:aws:iam::111122223333:role/vpcrouter",
+    _EXTERNAL_ID: "an external id has letters, digits and _+=,.@:/- only",
+    _SESSION: "a session name has letters, digits and _+=,.@- only",
     _QUEUE: "a queue is a URL like https://sqs.eu-central-1.amazonaws.com/111122223333/name",
     _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
 }
@@ -229,12 +233,21 @@ class _SimulatedFabric(Strict):
     soft_limit: int | None = Field(None, ge=0, le=1_000_000)
 
 
+class _Role(Strict):
+    arn: str = Field(max_length=2048, pattern=_ROLE)
+    external_id: str | None = Field(None, min_length=2, max_length=1224, pattern=_EXTERNAL_ID)
+    session_name: str | None = Field(
+        None, min_length=2, max_length=_LONGEST_SESSION, pattern=_SESSION
+    )
+
+
 class _AwsFabric(Strict):
     kind: Literal["aws"]
     region: str = Field(pattern=_REGION)
     vpc: str = Field(pattern=_VPC)
     endpoint: str | None = Field(None, pattern=_URL)
     queue: str | None = Field(None, pattern=_QUEUE)
+    role: _Role | None = None
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
     soft_limit: int | None = Field(None, ge=0, le=1_000_000)
@@ -320,6 +333,7 @@ def _fields_beside(where: Where) -> list[str]:
         "static": StaticFields,
         "simulated": _SimulatedFabric,
         "aws": _AwsFabric,
+        "role": _Role,
         "linux": _LinuxFabric,
         "subnets": _LinuxSubnet,
         "nodes": _Nodes,

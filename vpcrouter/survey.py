@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.aws.settings import AwsSource
 from vpcrouter.fabric.firewalls import Firewalls, obstacles
 from vpcrouter.fabric.port import Observation, Origin, PrefixList
 
@@ -130,14 +131,20 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def cluster_file(region: str, vpc: str, endpoint: str | None, networks: Sequence[Prefix]) -> str:
+def cluster_file(source: AwsSource, networks: Sequence[Prefix]) -> str:
     """A first cluster file, as text."""
     cidrs = ", ".join(f'"{cidr}"' for cidr in networks)
-    elsewhere = f', endpoint: "{endpoint}"' if endpoint else ""
+    lines = [f"  kind: aws\n  region: {source.region}\n  vpc: {source.vpc}\n"]
+    if source.endpoint:
+        lines.append(f'  endpoint: "{source.endpoint}"\n')
+    if source.role is not None:
+        secret = source.role.external_id
+        external_id = "" if secret is None else f', external_id: "{secret}"'
+        lines.append(f'  role: {{arn: "{source.role.arn}"{external_id}}}\n')
     return (
         "version: 1\n"
-        f"cluster: {vpc}\n"
+        f"cluster: {source.vpc}\n"
         f"networks: [{{name: pods, cidrs: [{cidrs}]}}]\n"
-        f"fabric: {{kind: aws, region: {region}, vpc: {vpc}{elsewhere}}}\n"
+        f"fabric:\n{''.join(lines)}"
         "nodes: {kubernetes: nodes.json}  # kubectl get nodes -o json > nodes.json\n"
     )

@@ -18,6 +18,7 @@ from vpcrouter.wire.dump import Json
 
 if TYPE_CHECKING:
     from vpcrouter.fabric.aws.fabric import AwsFabric
+    from vpcrouter.fabric.aws.settings import AssumedRole
     from vpcrouter.fabric.firewalls import Firewalls
     from vpcrouter.fabric.port import Observation
     from vpcrouter.survey import SubnetOffer, Survey
@@ -34,6 +35,8 @@ _HEADINGS = ("SUBNET", "ZONE", "TABLE", "#INSTANCES", "#FREE IPV4", "#FREE IPV6"
 @click.option("--region", required=True, help="Where the VPC is.")
 @click.option("--vpc", required=True, metavar="ID", help="The VPC.")
 @click.option("--endpoint", metavar="URL", help="Another endpoint than the region's own.")
+@click.option("--role", metavar="ARN", help="Act as this role.")
+@click.option("--external-id", metavar="TEXT", help="What the role asks for.")
 @click.option(
     "--network", "networks", multiple=True, metavar="CIDR", help="Addresses for pods; repeat."
 )
@@ -43,6 +46,8 @@ def command(
     region: str,
     vpc: str,
     endpoint: str | None,
+    role: str | None,
+    external_id: str | None,
     networks: tuple[str, ...],
     target: str | None,
     output: Output,
@@ -55,13 +60,15 @@ def command(
     """
     from ipam.prefix import Prefix
     from vpcrouter.fabric.aws.fabric import open_aws
+    from vpcrouter.fabric.aws.settings import AwsSource
     from vpcrouter.fabric.clock import SystemClock
     from vpcrouter.survey import cluster_file, survey
 
     if target is not None and not networks:
         raise BadInputError("a cluster file needs networks: give --network CIDR")
     cidrs = [Prefix.parse(text) for text in networks]
-    fabric = open_aws(region, vpc, endpoint, None, SystemClock())
+    source = AwsSource(region, vpc, endpoint, None, _role(role, external_id))
+    fabric = open_aws(source, None, SystemClock())
     seen = fabric.read()
     found = survey(seen, cidrs, _firewalls(fabric))
     if output.is_document:
@@ -72,9 +79,19 @@ def command(
     for warning in seen.warnings:
         complain(warning)
     if target is not None:
-        _write_new(Path(target), cluster_file(region, vpc, endpoint, cidrs))
+        _write_new(Path(target), cluster_file(source, cidrs))
         complain(f"{target}: written; name the node list in it, then run vpcrouter plan")
     return ExitCode.UNSERVED if found.problems else ExitCode.DONE
+
+
+def _role(arn: str | None, external_id: str | None) -> AssumedRole | None:
+    from vpcrouter.fabric.aws.settings import AssumedRole
+
+    if arn is None:
+        if external_id is not None:
+            raise BadInputError("--external-id is for a role: give --role ARN")
+        return None
+    return AssumedRole(arn, external_id, "vpcrouter-discover")
 
 
 def _listed(found: Survey) -> str:

@@ -25,7 +25,7 @@ def command(cluster_file: str | None) -> ExitCode:
 
     What is not allowed is named with its resource; ends with 5 if there is any.
     """
-    from vpcrouter.config import AwsSource
+    from vpcrouter.fabric.aws.settings import AwsSource
 
     with opened(cluster_file) as cluster:
         if not isinstance(cluster.file.fabric.source, AwsSource):

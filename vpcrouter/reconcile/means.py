@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from vpcrouter.cluster import Cluster
-from vpcrouter.config import AwsSource, LinuxSource
+from vpcrouter.config import LinuxSource
+from vpcrouter.fabric.aws.settings import AwsSource
 from vpcrouter.service import InlineWorkers, Means, SharedPace, ThreadWorkers, Unpaced, alone
 
 

@@ -7,14 +7,9 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from vpcrouter.fabric.aws.clients import (
-    CREDENTIALS,
-    DENIED,
-    LostAnswerError,
-    NotPossibleError,
-    NotSentError,
-    translated,
-)
+from vpcrouter.fabric.aws.clients import CREDENTIALS, DENIED, translated
+from vpcrouter.fabric.aws.errors import LostAnswerError, NotPossibleError, NotSentError, RoleError
+from vpcrouter.fabric.aws.policy import ASSUMING
 from vpcrouter.fabric.codes import Code, Ec2Error
 from vpcrouter.fabric.port import Clock, FabricUnavailableError
 
@@ -80,6 +75,8 @@ class Asker:
             return call()
 
     def _refused(self, action: str, error: Ec2Error) -> FabricUnavailableError:
+        if isinstance(error, RoleError) and error.code not in _PASSING:
+            return unassumed(self._place, error)
         text = f"{self._place}: {action} refused: {error.message}"
         if error.code in DENIED:
             remedy = "allow it; vpcrouter aws iam-policy prints what is needed"
@@ -91,6 +88,16 @@ class Asker:
         else:
             remedy = "check region, VPC and account in the cluster file"
         return FabricUnavailableError(error.code, f"{text}: {remedy}")
+
+
+def unassumed(place: str, error: RoleError) -> FabricUnavailableError:
+    """What it means that a role could not be assumed: nothing can be done."""
+    if error.code in DENIED:
+        remedy = "allow it (vpcrouter aws iam-policy --caller), and let the role trust the caller"
+    else:
+        remedy = "check role, region and credentials"
+    text = f"{place}: {ASSUMING} of {error.role} refused: {error.message}: {remedy}"
+    return FabricUnavailableError(error.code, text)
 
 
 def _passes(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -24,6 +25,9 @@ from botocore.exceptions import EndpointConnectionError as BotoEndpointError
 from botocore.parsers import ResponseParserError
 
 from ipam.errors import BadInputError
+from vpcrouter.fabric.aws.errors import LostAnswerError, NotPossibleError, NotSentError, one_line
+from vpcrouter.fabric.aws.role import acting_as
+from vpcrouter.fabric.aws.settings import AssumedRole
 from vpcrouter.fabric.codes import Code, Ec2Error
 
 CREDENTIALS = frozenset(
@@ -43,6 +47,13 @@ CREDENTIALS = frozenset(
 )
 DENIED = frozenset({Code.UNAUTHORIZED.value, "AccessDenied", "AccessDeniedException"})
 
+_CONFIG = Config(
+    retries={"total_max_attempts": 1, "mode": "standard"},
+    connect_timeout=5,
+    read_timeout=30,
+    user_agent_extra="vpcrouter",
+)
+
 # Answered with a 5xx status, yet certainly without effect.
 _WITHOUT_EFFECT = frozenset(
     {
@@ -57,45 +68,26 @@ _WITHOUT_EFFECT = frozenset(
 _ENCODED = "Encoded authorization failure message"
 
 
-class NotSentError(Exception):
-    """The request has not reached AWS, or could not be made: it has had no effect."""
-
-
-class NotPossibleError(NotSentError):
-    """The request could not be made, and cannot be later: there are no credentials, for example."""
-
-
-class LostAnswerError(Exception):
-    """No answer that says anything: the request may have had its effect."""
-
-
 class Clients:
     """EC2 and Service Quotas in one region, with the usual chain of credentials."""
 
     def __init__(self, session: boto3.Session, region: str, endpoint: str | None) -> None:
-        config = Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=5,
-            read_timeout=30,
-            user_agent_extra="vpcrouter",
-        )
         with _built():
             self.ec2 = session.client(
-                "ec2", region_name=region, endpoint_url=endpoint, config=config
+                "ec2", region_name=region, endpoint_url=endpoint, config=_CONFIG
             )
             self.quotas = session.client(
-                "service-quotas", region_name=region, endpoint_url=endpoint, config=config
+                "service-quotas", region_name=region, endpoint_url=endpoint, config=_CONFIG
             )
         self.region = region
         self._session = session
         self._endpoint = endpoint
-        self._config = config
 
     def sqs(self) -> Sqs:
         """A client for queues, which few need. Raises BadInputError."""
         with _built():
             client: Sqs = self._session.client(
-                "sqs", region_name=self.region, endpoint_url=self._endpoint, config=self._config
+                "sqs", region_name=self.region, endpoint_url=self._endpoint, config=_CONFIG
             )
         return client
 
@@ -118,11 +110,23 @@ class Sqs(Protocol):
         ...
 
 
-def connect(region: str, endpoint: str | None) -> Clients:
-    """Clients with the credentials of the environment. Raises BadInputError."""
+def connect(region: str, endpoint: str | None, role: AssumedRole | None) -> Clients:
+    """Clients with the credentials of the environment, or of the role that those may assume.
+
+    Raises BadInputError.
+    """
     with _built():
-        session = boto3.Session(region_name=region)
+        session = signing(botocore.session.Session(), region, endpoint, role)
     return Clients(session, region, endpoint)
+
+
+def signing(
+    source: botocore.session.Session, region: str, endpoint: str | None, role: AssumedRole | None
+) -> boto3.Session:
+    """A session that signs as ``source`` does, or as the role that whoever that is may assume."""
+    if role is not None:
+        source = acting_as(role, source, region, endpoint, _CONFIG)
+    return boto3.Session(botocore_session=source, region_name=region)
 
 
 @contextmanager
@@ -131,7 +135,7 @@ def _built() -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ValueError) as error:
-        text = " ".join(str(error).split()).rstrip(".")
+        text = one_line(error)
         raise BadInputError(
             f"AWS: {text}: see the cluster file's region and endpoint, and AWS_PROFILE"
         ) from error
@@ -147,12 +151,12 @@ def translated() -> Iterator[None]:
         code = str(details.get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         message, _, _ = str(details.get("Message", "")).partition(_ENCODED)
-        message = " ".join(message.split()).rstrip(".")
+        message = one_line(message)
         if status >= 500 and code not in _WITHOUT_EFFECT:
             raise LostAnswerError(f"{code}: {message}") from error
         raise Ec2Error(code, message) from error
     except (BotoConnectTimeoutError, BotoEndpointError) as error:
-        raise NotSentError(_one_line(error)) from error
+        raise NotSentError(one_line(error)) from error
     except (
         ConnectionClosedError,
         HTTPClientError,
@@ -160,10 +164,6 @@ def translated() -> Iterator[None]:
         ResponseParserError,
         ResponseStreamingError,
     ) as error:
-        raise LostAnswerError(_one_line(error)) from error
+        raise LostAnswerError(one_line(error)) from error
     except BotoCoreError as error:
-        raise NotPossibleError(_one_line(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+        raise NotPossibleError(one_line(error)) from error

@@ -10,7 +10,8 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from vpcrouter.fabric.aws.clients import LostAnswerError, NotSentError, Sqs, translated
+from vpcrouter.fabric.aws.clients import Sqs, translated
+from vpcrouter.fabric.aws.errors import LostAnswerError, NotSentError
 from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.port import Clock, Heard, InstanceState
 

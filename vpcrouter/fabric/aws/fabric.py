@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from ipam.prefix import Family
-from vpcrouter.fabric.aws.clients import (
-    CREDENTIALS,
-    Clients,
-    LostAnswerError,
-    NotSentError,
-    connect,
-    translated,
-)
+from vpcrouter.fabric.aws.asking import unassumed
+from vpcrouter.fabric.aws.clients import CREDENTIALS, Clients, connect, translated
 from vpcrouter.fabric.aws.discovery import Discovery
+from vpcrouter.fabric.aws.errors import LostAnswerError, NotSentError, RoleError
 from vpcrouter.fabric.aws.events import QueueEvents
 from vpcrouter.fabric.aws.quota import Quota
 from vpcrouter.fabric.aws.rows import Rows
+from vpcrouter.fabric.aws.settings import AwsSource
 from vpcrouter.fabric.codes import Call, Ec2Error, fabric_error
 from vpcrouter.fabric.guard import is_done
 from vpcrouter.fabric.port import (
@@ -147,6 +143,8 @@ class AwsFabric:
         try:
             with translated():
                 ask()
+        except RoleError as error:
+            raise unassumed(self.discovery.place, error) from error
         except Ec2Error as error:
             if error.code == _WOULD_SUCCEED:
                 return Permission(action, resource, "")
@@ -202,6 +200,8 @@ class AwsFabric:
         try:
             with translated():
                 send()
+        except RoleError as error:
+            raise unassumed(place, error) from error
         except Ec2Error as error:
             if error.code in CREDENTIALS:
                 text = f"{place}: {call} refused: {error.message}: check credentials and region"
@@ -215,16 +215,7 @@ class AwsFabric:
             raise UnknownOutcomeError("", text) from error
 
 
-def open_aws(
-    region: str,
-    vpc: str,
-    endpoint: str | None,
-    quota: int | None,
-    clock: Clock,
-    queue: str | None = None,
-) -> AwsFabric:
-    """The fabric of a VPC; ``queue`` is the URL of one with events about instances.
-
-    Raises BadInputError where a setting is none.
-    """
-    return AwsFabric(connect(region, endpoint), vpc, quota, clock, queue)
+def open_aws(source: AwsSource, quota: int | None, clock: Clock) -> AwsFabric:
+    """The fabric of a VPC. Raises BadInputError where a setting is none."""
+    clients = connect(source.region, source.endpoint, source.role)
+    return AwsFabric(clients, source.vpc, quota, clock, source.queue)

@@ -24,6 +24,7 @@ LOOKING = (
 DISCOVERING = ("ec2:DescribeNetworkAcls", "ec2:DescribeSecurityGroups")
 EVENTS = ("sqs:DeleteMessage", "sqs:ReceiveMessage")
 ROUTING = ("ec2:CreateRoute", "ec2:DeleteRoute", "ec2:ReplaceRoute")
+ASSUMING = "sts:AssumeRole"
 INTERFACES = ("ec2:ModifyNetworkInterfaceAttribute",)
 
 Json = dict[str, object]
@@ -66,3 +67,9 @@ def policy(place: Place, vpc: str, tables: Sequence[str], options: Options) -> J
         hear: Json = {"Sid": "HearEvents", "Effect": "Allow", "Action": list(EVENTS)}
         statements.append({**hear, "Resource": options.queue})
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def assuming(role: str) -> Json:
+    """The policy document for whoever is to assume a role, by its ARN."""
+    statement = {"Sid": "ActAsRouter", "Effect": "Allow", "Action": ASSUMING, "Resource": role}
+    return {"Version": "2012-10-17", "Statement": [statement]}
