@@ -21,6 +21,7 @@ from cni.holdings import Holdings, Registration
 from cni.host import Host
 from cni.install import install_configuration, install_program
 from cni.ipvlan import Ipvlan
+from cni.last_known import FILE, LastKnownFile
 from cni.options import Options
 from cni.plugin import SOCKET
 from cni.pods import Pods
@@ -32,7 +33,7 @@ from cni.state import AgentState
 from cni.telemetry import Tally, Telemetry
 from cni.turns import Turns
 from ipam.claims import Claims
-from ipam.errors import BadInputError, VpcrouterError
+from ipam.errors import BadInputError, UnavailableError, VpcrouterError
 from ipam.prefix import Prefix
 from ipam.store.port import Store
 from ipam.store.sqlite import SqliteStore
@@ -41,6 +42,7 @@ _TICK = 0.2  # seconds between looks at what is left to do
 _AGAIN = 2.0  # seconds until what failed is tried again
 _ROUND = 10.0  # seconds between looks after pods
 _WORKERS = 4  # threads that carry out requests: while one waits for the kernel, another computes
+_BEGINNING = 5.0  # seconds for the node to forward as it did before, at most, before pods start
 _SWITCH = 0.0005  # seconds that a busy thread keeps a request waiting for the interpreter
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -153,7 +155,8 @@ def _keep_routes(options: Options, connect: Callable[[], Store]) -> None:
     def measure(_: Sequence[Prefix]) -> dict[Prefix, Load]:
         return {}
 
-    follower = Follower(connect, None, measure, options.who, options.settings)
+    _make_folder(options.state)
+    follower = Follower(connect, None, measure, options.who, options.settings, _last_known(options))
     state = AgentState(None, follower.standing, Tally())
     with ExitStack() as stack:
         stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
@@ -165,7 +168,7 @@ def _keep_routes(options: Options, connect: Callable[[], Store]) -> None:
 
 
 def _serve(options: Options, connect: Callable[[], Store]) -> None:
-    options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(options.state)
     with Host() as host:
         uplink = host.uplink(options.settings.uplink)
     if options.mode is Mode.IPVLAN:
@@ -193,11 +196,12 @@ def _serve(options: Options, connect: Callable[[], Store]) -> None:
         stack.enter_context(Telemetry(options.metrics, state.metrics, state.health))
         caretaker = Caretaker(addresses, first, paths[0])
         caretaker.avoid_host()
+        stack.callback(follower.stop)
+        follower.start()
+        follower.begun.wait(_BEGINNING)
         stack.enter_context(server)
         if options.cni_bin is not None:
             install_program(options.cni_bin, options.socket)
-        stack.callback(follower.stop)
-        follower.start()
         _tend(options, addresses, server, first, caretaker)
 
 
@@ -215,7 +219,21 @@ def _follower(options: Options, connect: Callable[[], Store], addresses: Address
         claims = Claims(store, options.who.node, options.who.identity)
         return Holdings(claims, addresses, options.registration)
 
-    return Follower(connect, hold, Meter(addresses).read, options.who, options.settings)
+    measure = Meter(addresses).read
+    return Follower(connect, hold, measure, options.who, options.settings, _last_known(options))
+
+
+def _last_known(options: Options) -> LastKnownFile:
+    return LastKnownFile(options.state / FILE, options.who.node, options.who.identity)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"folder {path} cannot be made ({error.strerror}): name another with --state"
+        ) from error
 
 
 def _tend(

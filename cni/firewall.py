@@ -31,6 +31,12 @@ class Firewall:
             self._loaded = None
         self.load(rules)
 
+    def restore(self, rules: Rules) -> None:
+        """Put the rules into force where there are none; what is there may be of a later state."""
+        if not _listing():
+            self._loaded = None
+            self.load(rules)
+
 
 def _listing() -> str:
     return _nft(("--stateless", "list", "table", "inet", TABLE), "").stdout

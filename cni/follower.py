@@ -1,7 +1,7 @@
 """Follows the store in a thread of its own and keeps the node's network as the cluster wants it.
 
-With the store away everything stays as it is. What was last known of the own blocks is kept by
-``addresses`` on the node's disk.
+With the store away everything stays as it is. What was last known is kept on the node's disk, by
+``addresses`` of the own blocks, by ``last_known`` of all else: a new start begins with that.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cni.feed import Feed
 from cni.firewall import Firewall
 from cni.holdings import Holdings
 from cni.host import Host, Uplink
 from cni.hostroutes import wanted_routes
+from cni.last_known import LastKnown, LastKnownFile
 from cni.reports import Load, Report, dump_report
 from cni.surroundings import Surroundings, View, agent_key, dump_uplinks, report_key
 from cni.transit import Rules
@@ -28,6 +29,7 @@ _PAUSE = 0.25  # seconds between looks at the store, at most
 _CHECK = 10.0  # seconds between looks at what others have changed
 _REPORT = 60  # seconds between reports of how much blocks are used
 _AGAIN = 1.0  # seconds until the next attempt
+_KEEP = 2.0  # seconds between writing down what is known, at least
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +54,14 @@ class Settings:
 class Standing:
     """How the follower gets on, for whoever wants to know: written by its thread alone.
 
-    ``heard`` is when the store last answered, by the monotonic clock; 0: never.
+    ``heard`` is when the store last answered, by the monotonic clock; 0: never. ``stale`` are host
+    routes that were put back from the disk, until the store says what they should be.
     """
 
     heard: float = 0.0
     revision: int = 0
     routes: int = 0
+    stale: int = 0
     unrouted: int = 0
     failures: int = 0
 
@@ -66,7 +70,8 @@ class Follower(threading.Thread):
     """Runs until ``stop``.
 
     ``connect`` opens the store, ``hold`` what deals with the node's blocks over it, None where
-    nobody takes addresses from them here. ``measure`` says how much the blocks are used.
+    nobody takes addresses from them here. ``measure`` says how much the blocks are used, ``disk``
+    is where what is known outlasts a restart. ``begun`` is set once that is in force again.
     """
 
     def __init__(
@@ -76,19 +81,25 @@ class Follower(threading.Thread):
         measure: Callable[[Sequence[Prefix]], dict[Prefix, Load]],
         who: Identity,
         settings: Settings,
+        disk: LastKnownFile,
     ) -> None:
         super().__init__(name="follower", daemon=True)
         self.standing = Standing()
+        self.begun = threading.Event()
         self._connect = connect
         self._hold = hold
         self._measure = measure
         self._who = who
         self._settings = settings
+        self._disk = disk
         self._stopping = threading.Event()
         self._firewall = Firewall()
         self._said: set[str] = set()
         self._checked = self._reported = float("-inf")
         self._seen: Surroundings | None = None
+        self._known: LastKnown | None = None
+        self._kept: LastKnown | None = None
+        self._kept_at = float("-inf")
         self._loads: dict[Prefix, Load] = {}
 
     def stop(self) -> None:
@@ -98,7 +109,7 @@ class Follower(threading.Thread):
             self.join()
 
     def run(self) -> None:
-        """Look, act, wait for changes; from the start where something fails.
+        """Put back what was known, look, act, wait for changes; from the start where that fails.
 
         The outermost loop: whatever is wrong in here, the node must not stop following.
         """
@@ -112,6 +123,9 @@ class Follower(threading.Thread):
                 self._stopping.wait(_AGAIN)
 
     def _try(self, host: Host) -> None:
+        if self._seen is None:
+            self._put_back(host)
+        self.begun.set()
         while not self._stopping.is_set():
             try:
                 self._follow(host)
@@ -123,12 +137,42 @@ class Follower(threading.Thread):
 
     def _keep(self, host: Host) -> None:
         """With the store away: what others change is still set right."""
-        if self._seen is None or time.monotonic() < self._checked + _CHECK:
+        if time.monotonic() < self._checked + _CHECK:
+            return
+        if self._seen is None:
+            self._checked = time.monotonic()
+            self._put_back(host)
             return
         try:
             self._act(host, host.uplink(self._settings.uplink), self._seen)
         except VpcrouterError as error:
             self._say(str(error))
+
+    def _put_back(self, host: Host) -> None:
+        """What was known before this start: what is missing of it is added, nothing is removed."""
+        try:
+            known = self._disk.read()
+            if known is None:
+                return
+            self._kept = known
+            uplink = host.uplink(self._settings.uplink)
+            host.keep_split_horizon()
+            self._firewall.restore(
+                Rules(uplink.name, known.ranges, known.blocks, self._settings.kept)
+            )
+            added, problems = host.put_back(known.routes, known.blocks, uplink)
+            host.allow_forwarding(uplink)
+            self.standing.stale = max(self.standing.stale, added)
+        except VpcrouterError as error:
+            self._say(str(error))
+            return
+        for problem in problems:
+            self._say(problem)
+        if added:
+            self._say(
+                f"{added} host routes are put back as they were known by store revision "
+                f"{known.revision}, until the store says what they should be"
+            )
 
     def _follow(self, host: Host) -> None:
         store = self._connect()
@@ -142,6 +186,7 @@ class Follower(threading.Thread):
                 self.standing.heard = time.monotonic()
                 if changed or time.monotonic() >= self._checked + _CHECK:
                     self._pass(host, store, view, feed)
+                self._write_down()
                 if holdings is not None:
                     self._settle(holdings, view, changed)
                 changed = feed.wait(_PAUSE)
@@ -152,11 +197,11 @@ class Follower(threading.Thread):
         uplink = host.uplink(self._settings.uplink)
         seen = view.look()
         if seen is None:
-            self._checked = time.monotonic()
             self._say(
                 f"node {self._who.node} ({self._who.identity}) is not in the store: run vpcrouter "
                 "apply"
             )
+            self._keep(host)
             return
         is_new = seen != self._seen
         if is_new or time.monotonic() >= self._checked + _CHECK:
@@ -164,6 +209,21 @@ class Follower(threading.Thread):
             self._write(store, agent_key(self._who.node), self._uplinks(uplink))
             self._tell(store, seen, feed.revision, is_new)
             self._seen = seen
+            routes = wanted_routes(seen.neighbours, seen.uplinks)
+            self._known = LastKnown(feed.revision, seen.ranges, seen.blocks, routes)
+
+    def _write_down(self) -> None:
+        """Keep what is known for the next start, unless that was done a moment ago."""
+        known, now = self._known, time.monotonic()
+        if known is None or known is self._kept or now < self._kept_at + _KEEP:
+            return
+        try:
+            if _differ(known, self._kept):
+                self._kept_at = now
+                self._disk.write(known)
+            self._kept = known
+        except VpcrouterError as error:
+            self._say(str(error))
 
     def _settle(self, holdings: Holdings, view: View, changed: bool) -> None:
         """What fails here must not keep the routes from following."""
@@ -179,18 +239,19 @@ class Follower(threading.Thread):
         """First what keeps packets from looping, then what makes others send us any."""
         routes = wanted_routes(seen.neighbours, seen.uplinks)
         rules = Rules(uplink.name, seen.ranges, seen.blocks, self._settings.kept)
-        if time.monotonic() >= self._checked + _CHECK:
+        if self._seen is None or time.monotonic() >= self._checked + _CHECK:
             self._checked = time.monotonic()
-            host.allow_forwarding(uplink)
             host.keep_split_horizon()
             self._firewall.check(rules)
             problems = host.check(routes, seen.blocks, uplink)
+            host.allow_forwarding(uplink)
         else:
             self._firewall.load(rules)
             problems = host.follow(routes, seen.blocks, uplink)
         for problem in (*problems, *seen.problems):
             self._say(problem)
         self.standing.routes = len(routes)
+        self.standing.stale = 0
         self.standing.unrouted = len(seen.unrouted)
 
     def _uplinks(self, uplink: Uplink) -> bytes:
@@ -222,3 +283,8 @@ class Follower(threading.Thread):
         if message not in self._said:
             self._said.add(message)
             log.warning("%s", message)
+
+
+def _differ(known: LastKnown, kept: LastKnown | None) -> bool:
+    """Whether they say different things, be it by different revisions or not."""
+    return kept is None or replace(known, revision=kept.revision) != kept

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from ipam.prefix import Family, Prefix, parse_address
 
 METRIC = 50
 """Of our host routes: before the metrics that DHCP and network managers choose."""
+
+STALE_METRIC = 60
+"""Of host routes that were put back after a restart, until it is known what they should be."""
 
 _MAIN_TABLE = netlink.MAIN_TABLE
 _GLOBAL_SCOPE = 0
@@ -143,32 +146,48 @@ class Host:
             changes = route_changes(wanted, _gateway_routes(present), uplink.index, METRIC)
             codes = self._routes.put_all([_move(route, uplink) for route in changes.put])
             self._routes.put_all([_delete(r.destination, r.metric) for r in changes.remove])
-        refused = {
-            route.destination: os.strerror(code)
-            for route, code in zip(changes.put, codes, strict=True)
-            if code
-        }
+        refused = _refusals(changes.put, codes)
         missing = {*refused, *changes.in_the_way}
         self._put = {r.destination: r.via for r in wanted if r.destination not in missing}
         self._uplink = uplink.index
-        found = []
-        if refused:
-            first, why = next(iter(refused.items()))
-            found.append(f"{len(refused)} host routes cannot be made, the first to {first}: {why}")
+        found = _told("made", refused)
         if changes.in_the_way:
             listed = ", ".join(map(str, changes.in_the_way))
             found.append(f"foreign routes stand in the way of host routes to {listed}: remove them")
         return found
 
+    def put_back(
+        self, known: tuple[HostRoute, ...], own: tuple[Prefix, ...], uplink: Uplink
+    ) -> tuple[int, Sequence[str]]:
+        """Add what is missing of host routes that were known before; nothing is changed or removed.
+
+        They may be old, so that they have a metric of their own: ``check`` puts the right ones in
+        their place. Gives how many there are with it, and what cannot be added, in words.
+        """
+        present = tuple(self._all())
+        self._refuse(set(own) - _refused(present))
+        ours = [r for r in present if r.protocol == PROTOCOL and r.via is not None]
+        there = {route.destination for route in ours}
+        missing = [route for route in known if route.destination not in there]
+        with _explained("host routes cannot be put back"):
+            codes = self._routes.put_all([_new(r, uplink, STALE_METRIC) for r in missing])
+        stale = sum(route.metric == STALE_METRIC for route in ours) + codes.count(0)
+        return stale, _told("put back", _refusals(missing, codes))
+
     def _refuse_unassigned(self, own: tuple[Prefix, ...], routes: Iterable[Route]) -> None:
         """Answer for addresses of our own blocks that no pod has: they must not go back."""
-        present = {
-            route.destination
-            for route in routes
-            if route.kind == netlink.UNREACHABLE and route.protocol == PROTOCOL
-        }
+        present = _refused(routes)
+        self._refuse(set(own) - present)
         with _explained("routes for unassigned addresses cannot be changed"):
-            for block in set(own) - present:
+            for block in present - set(own):
+                self._kernel.route(
+                    "del", **_destination(block), type="unreachable", priority=METRIC
+                )
+        self._refused = own
+
+    def _refuse(self, blocks: Iterable[Prefix]) -> None:
+        with _explained("routes for unassigned addresses cannot be changed"):
+            for block in blocks:
                 self._kernel.route(
                     "replace",
                     **_destination(block),
@@ -176,11 +195,6 @@ class Host:
                     proto=PROTOCOL,
                     priority=METRIC,
                 )
-            for block in present - set(own):
-                self._kernel.route(
-                    "del", **_destination(block), type="unreachable", priority=METRIC
-                )
-        self._refused = own
 
     def _all(self) -> Iterator[Route]:
         try:
@@ -212,6 +226,28 @@ class Host:
         return min(found)[2]
 
 
+def _refused(routes: Iterable[Route]) -> set[Prefix]:
+    """The prefixes that a route of ours refuses."""
+    return {
+        route.destination
+        for route in routes
+        if route.kind == netlink.UNREACHABLE and route.protocol == PROTOCOL
+    }
+
+
+def _refusals(routes: Sequence[HostRoute], codes: Sequence[int]) -> dict[Prefix, str]:
+    """Why the kernel did not take a route, by its destination."""
+    pairs = zip(routes, codes, strict=True)
+    return {route.destination: os.strerror(code) for route, code in pairs if code}
+
+
+def _told(what: str, refused: Mapping[Prefix, str]) -> list[str]:
+    if not refused:
+        return []
+    first, why = next(iter(refused.items()))
+    return [f"{len(refused)} host routes cannot be {what}, the first to {first}: {why}"]
+
+
 def _gateway_routes(routes: Iterable[Route]) -> Iterator[PresentRoute]:
     """All routes but for default routes and those to pods."""
     for r in routes:
@@ -219,8 +255,8 @@ def _gateway_routes(routes: Iterable[Route]) -> Iterator[PresentRoute]:
             yield PresentRoute(r.destination, r.via, r.link, r.protocol, r.metric)
 
 
-def _new(route: HostRoute, uplink: Uplink) -> bytes:
-    return netlink.new_gateway_route(route.destination, route.via, uplink.index, PROTOCOL, METRIC)
+def _new(route: HostRoute, uplink: Uplink, metric: int = METRIC) -> bytes:
+    return netlink.new_gateway_route(route.destination, route.via, uplink.index, PROTOCOL, metric)
 
 
 def _move(route: HostRoute, uplink: Uplink) -> bytes:

@@ -42,6 +42,11 @@ class AgentState:
             gauge("vpcrouter_store_revision", "Host routes reflect it.", standing.revision),
             gauge("vpcrouter_host_routes", "Blocks of neighbours with a route.", standing.routes),
             gauge(
+                "vpcrouter_stale_host_routes",
+                "Put back from the disk, until the store answers.",
+                standing.stale,
+            ),
+            gauge(
                 "vpcrouter_unrouted_blocks",
                 "Blocks of neighbours that have said no address.",
                 standing.unrouted,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cni.host import METRIC, Host, Uplink
+from cni.host import METRIC, STALE_METRIC, Host, Uplink
 from cni.hostroutes import PROTOCOL, HostRoute
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix, parse_address
@@ -165,3 +165,53 @@ def test_split_horizon_is_two_rules_for_each_family(space: Namespace, host: Host
         for family in (2, 10):
             found = [r.get("priority") for r in kernel.get_rules(family=family)]
             assert [p for p in found if p in (1170, 1171)] == [1170, 1171]
+
+
+def metrics(space: Namespace) -> dict[str, list[int]]:
+    """The metrics of our host routes, by their destinations."""
+    found: dict[str, list[int]] = {}
+    with space.kernel() as kernel:
+        for family in (2, 10):
+            for r in kernel.get_routes(family=family):
+                if r["proto"] == PROTOCOL and r.get("gateway"):
+                    place = f"{r.get('dst')}/{r['dst_len']}"
+                    found.setdefault(place, []).append(r.get("priority"))
+    return found
+
+
+def test_what_was_known_before_is_added_and_takes_nothing_away(
+    space: Namespace, host: Host, uplink: Uplink
+) -> None:
+    host.check(WANTED[:1], OWN[:1], uplink)
+    moved = route("10.64.1.0/26", "192.0.2.99")
+    assert host.put_back((moved, *WANTED[1:]), OWN, uplink) == (2, [])
+    assert host.put_back((moved, *WANTED[1:2]), (), uplink) == (2, [])
+    assert host.put_back((), (), uplink) == (2, [])
+    own = {str(block): None for block in OWN}
+    assert kernel_routes(space) == {**own, **expected(WANTED)}
+    assert metrics(space) == {
+        "10.64.1.0/26": [METRIC],
+        "10.64.2.0/26": [STALE_METRIC],
+        "fd00:64:0:0:1::/80": [STALE_METRIC],
+    }
+
+
+def test_what_is_known_takes_the_place_of_what_was(
+    space: Namespace, host: Host, uplink: Uplink
+) -> None:
+    gone = route("10.64.7.0/26", "192.0.2.17")
+    moved = route("10.64.1.0/26", "192.0.2.99")
+    assert host.put_back((gone, moved, *WANTED[1:]), OWN, uplink) == (4, [])
+    assert host.follow(WANTED, OWN, uplink) == []
+    assert metrics(space) == {destination: [METRIC] for destination in expected(WANTED)}
+    assert expected(WANTED).items() <= kernel_routes(space).items()
+
+
+def test_what_cannot_be_put_back_is_said_and_the_rest_is(
+    space: Namespace, host: Host, uplink: Uplink
+) -> None:
+    far = route("10.64.9.0/26", "198.51.100.1")
+    stale, (said,) = host.put_back((far, *WANTED), OWN, uplink)
+    assert stale == len(WANTED)
+    assert "1 host routes cannot be put back, the first to 10.64.9.0/26" in said
+    assert metrics(space).keys() == expected(WANTED).keys()

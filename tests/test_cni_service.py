@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cni.follower import Follower, Identity, Settings
 from cni.hostroutes import PROTOCOL
+from cni.last_known import FILE, LastKnownFile
 from cni.plugin import TYPE
 from cni.surroundings import agent_key, dump_uplinks, report_key
 from ipam.allocator import Allocator
@@ -183,17 +186,29 @@ class Away(MemoryStore):
             raise UnavailableError("the store is away: bring it back")
 
 
-def test_with_the_store_away_what_others_change_is_set_right(node: Node) -> None:
-    store = Away()
-    claims = [Claim("node-1", "subnet-1", "i-node-1")]
-    assert not Addresses(store, "test", [NETWORK]).join(claims, BUDGET).refused
+@contextmanager
+def following(node: Node, store: Away) -> Iterator[Follower]:
+    """An agent's follower, of a node that has started just now."""
     with node.space.entered():
         follower = Follower(
             *(lambda: store, None, lambda _: {}, Identity("node-1", "i-node-1")),
-            Settings("", None),
+            *(Settings("", None), LastKnownFile(node.folder / FILE, "node-1", "i-node-1")),
         )
         follower.start()
     try:
+        yield follower
+    finally:
+        follower.stop()
+
+
+def test_with_the_store_away_what_others_change_is_set_right(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cni.follower._CHECK", 0.5)
+    store = Away()
+    claims = [Claim("node-1", "subnet-1", "i-node-1")]
+    assert not Addresses(store, "test", [NETWORK]).join(claims, BUDGET).refused
+    with following(node, store) as follower:
         eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
         store.is_away = True
         eventually(lambda: follower.standing.failures > 0)
@@ -203,8 +218,102 @@ def test_with_the_store_away_what_others_change_is_set_right(node: Node) -> None
         eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
         with node.space.kernel() as kernel:
             assert 1171 in {rule.get("priority") for rule in kernel.get_rules(family=2)}
-    finally:
-        follower.stop()
+
+
+def lose_power(node: Node) -> None:
+    """What was in the kernel is gone; what is on the disk stays."""
+    rules(node, "flush", "ruleset")
+    with node.space.kernel() as kernel:
+        for family in (2, 10):
+            kernel.flush_routes(family=family, proto=PROTOCOL)
+            kernel.flush_rules(family=family, priority=1170)
+            kernel.flush_rules(family=family, priority=1171)
+    with node.space.entered():
+        FORWARDING.write_text("0")
+
+
+FORWARDING = Path("/proc/sys/net/ipv4/conf/all/forwarding")
+
+
+def forwards(node: Node) -> bool:
+    with node.space.entered():
+        on = FORWARDING.read_text().strip() == "1"
+    with node.space.kernel() as kernel:
+        found = {rule.get("priority") for rule in kernel.get_rules(family=2)}
+    return on and {1170, 1171} <= found and "notrack" in rules(node, "list", "ruleset")
+
+
+def test_a_node_that_starts_with_the_store_away_forwards_as_before(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cni.follower._CHECK", 0.5)
+    store = Away()
+    names = ("node-1", "node-2", "node-3")
+    owners = Addresses(store, "test", [NETWORK])
+    assert not owners.join([Claim(n, "subnet-1", f"i-{n}") for n in names], BUDGET).refused
+    for name, address in (("node-2", "192.0.2.11"), ("node-3", "192.0.2.12")):
+        uplinks = dict([parse_address(address)])
+        store.txn([], [Put(agent_key(name), dump_uplinks(f"i-{name}", uplinks))])
+    with following(node, store) as follower:
+        eventually(lambda: len(routes(node)) == 2)
+        eventually((node.folder / FILE).exists)
+    before = routes(node)
+    lose_power(node)
+    assert not forwards(node)
+    owners.leave(["node-3"])  # nobody tells the node
+    store.is_away = True
+    with following(node, store) as follower:
+        eventually(lambda: routes(node) == before)
+        eventually(lambda: forwards(node))
+        assert follower.standing.stale == 2
+        lose_power(node)  # or somebody changes something
+        eventually(lambda: routes(node) == before and forwards(node))
+        store.is_away = False
+        eventually(lambda: follower.standing.routes == 1)
+        assert routes(node) == {str(b) for b in owners.load().blocks("node-2") if "." in str(b)}
+        assert follower.standing.stale == 0
+
+
+def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -> None:
+    store = Away()
+    owners = Addresses(store, "test", [NETWORK])
+    owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
+    uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
+    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    with following(node, store):
+        eventually(lambda: len(routes(node)) == 2)
+        eventually((node.folder / FILE).exists)
+    before, table = routes(node), rules(node, "list", "ruleset")
+    store.is_away = True
+    known = LastKnownFile(node.folder / FILE, "node-1", "i-node-1")
+    was = known.read()
+    assert was is not None
+    for old in (None, replace(was, routes=()), replace(was, routes=(), blocks=(), ranges=())):
+        if old is None:
+            (node.folder / FILE).write_text("{}")
+        else:
+            known.write(old)
+        with following(node, store) as follower:
+            eventually(lambda of=follower: of.standing.failures > 0)  # type: ignore[misc]
+        assert routes(node) == before
+        assert rules(node, "list", "ruleset") == table
+
+
+def test_what_was_known_stays_where_the_store_knows_the_node_no_more(node: Node) -> None:
+    store = Away()
+    owners = Addresses(store, "test", [NETWORK])
+    owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
+    uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
+    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    with following(node, store):
+        eventually(lambda: len(routes(node)) == 2)
+        eventually((node.folder / FILE).exists)
+    before = routes(node)
+    lose_power(node)
+    with following(node, Away()) as follower:
+        eventually(lambda: routes(node) == before)
+        eventually(lambda: follower.standing.heard > 0)
+        assert routes(node) == before
 
 
 def test_routes_alone_under_another_plugin(node: Node) -> None:

@@ -146,6 +146,21 @@ def test_with_the_store_away_nothing_changes_and_pods_start(one: Lab) -> None:
     assert observed(one).tables == before.tables
 
 
+def test_a_node_that_starts_with_the_store_away_forwards_for_others(one: Lab) -> None:
+    before = observed(one)
+    machine = forwarder(one)
+    one.break_(STORE)
+    one.break_(NODE, machine.name)
+    missing = {pair.address for pair in lost(one.ping_all())}
+    behind = [s for s in one.pods() if not s.cut_off and missing.issuperset(s.addresses)]
+    assert behind  # nobody can repair the tables
+    one.heal(NODE, machine.name)
+    assert lost(one.ping_all()) == []
+    one.heal(STORE)
+    assert lost(one.ping_all()) == []
+    assert observed(one).tables == before.tables
+
+
 def test_what_nobody_owns_is_refused_without_coming_back(one: Lab) -> None:
     seen = snapshot(one)
     taken = {address for state in one.pods() for address in state.addresses}

@@ -67,9 +67,7 @@ class Operations:
             for machine in self.layout.machines:
                 name = machine.name
                 if name in record.broken(kind):
-                    # Started anew without the store, a node knows none of its neighbours.
-                    if kind != NODE or not away:
-                        yield f"heal {kind} {name}", partial(self.one.heal, kind, name)
+                    yield f"heal {kind} {name}", partial(self.one.heal, kind, name)
                 elif broken < _MOST_BROKEN and name not in record.broken(NODE):
                     yield f"break {kind} {name}", partial(self.one.break_, kind, name)
         if away:
