@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ipam.prefix import Prefix
@@ -33,10 +33,14 @@ class Memory:
         self._changes: dict[tuple[str, Prefix], _Change] = {}
 
     def note(
-        self, table: str, destination: Prefix, before: str | None, interface: str | None
+        self,
+        table: str,
+        destination: Prefix,
+        before: Iterable[str | None],
+        interface: str | None,
     ) -> None:
-        """An entry that led to ``before`` leads there from now on (None: it is not there)."""
-        earlier = {before}
+        """An entry that led to any of ``before`` leads there now (None: it is not there)."""
+        earlier = set(before)
         last = self._changes.get((table, destination))
         if last is not None and not self._is_old(last):
             earlier |= {last.interface, *last.before}

@@ -23,7 +23,7 @@ from vpcrouter.fabric.port import (
     UnknownOutcomeError,
 )
 from vpcrouter.model import Action, Step
-from vpcrouter.ownership import RouteRecord
+from vpcrouter.ownership import RouteRecord, Stage
 from vpcrouter.service.intents import Intents
 from vpcrouter.service.memory import Memory
 from vpcrouter.service.pace import Pace
@@ -115,7 +115,7 @@ class Sender:
                 self._take_back(this)
             raise
         if error is None:
-            self._memory.note(table, step.destination, step.previous_interface, step.interface)
+            self._memory.note(table, step.destination, self._before(this), step.interface)
             self._intents.done(table, step)
         elif not isinstance(error, UnknownOutcomeError):
             if isinstance(error, OutdatedError):
@@ -126,6 +126,13 @@ class Sender:
                 )
             self._take_back(this)
         return error
+
+    def _before(self, this: _Sending) -> set[str | None]:
+        """Where a read may show that it led: earlier calls of unknown outcome count too."""
+        found: set[str | None] = {this.step.previous_interface}
+        if this.before is not None and this.before.stage is Stage.INTENT:
+            found |= {*this.before.hops, this.before.previous}
+        return found
 
     def _attempts(self, this: _Sending, *, urgent: bool) -> Asking[Outcome]:
         while True:
