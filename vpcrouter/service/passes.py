@@ -7,7 +7,7 @@ share addresses with it: what they would do to those is not known then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ipam.errors import UnavailableError
@@ -32,6 +32,7 @@ from vpcrouter.service.requests import Asking, Lane, Outcome, Pause
 from vpcrouter.service.sending import ATTEMPTS, Sender, seconds_to_wait
 
 _LEFT_OVER = "left over from an interrupted change"
+_UNKNOWN = "the outcome of an earlier call is not known"
 _DOUBTFUL = (OutdatedError, UnknownOutcomeError)
 _BEHIND_OTHERS_SECONDS = 0.25
 
@@ -103,14 +104,16 @@ class _TableLane:
         self._tools = whole.tools
         self._table = table
         self._read = read
-        self._wanted = {entry.destination for entry in planned.entries}
+        self._wanted = {entry.destination: entry.interface for entry in planned.entries}
         self._jobs = [_Job(step) for step in planned.steps]
         self._state = TableState(table.entries, table.foreign)
         self._full: set[Family] = set()
         self._doubtful: list[Prefix] = []
+        self._open: set[Prefix] = set()
         self._is_gone = False
 
     def run(self) -> Lane:
+        yield from self._find_out()
         while self._jobs:
             before = len(self._jobs)
             waits: list[float] = []
@@ -140,6 +143,9 @@ class _TableLane:
         step = job.step
         if self._is_doubtful(step.destination):
             return
+        if any(o.overlaps(step.destination) for o in self._open if o != step.destination):
+            self._whole.is_outdated = True
+            return
         failure = self._problem(step)
         if failure is not None:
             self._whole.note(failure)
@@ -147,6 +153,7 @@ class _TableLane:
         error = yield from self._send(step)
         if error is None:
             self._state.apply(step)
+            self._open.discard(step.destination)
             self._whole.count(self._table.id, step)
         elif isinstance(error, RetryLaterError) and job.attempts + 1 < ATTEMPTS:
             job.attempts += 1
@@ -198,6 +205,73 @@ class _TableLane:
         """Whether it shares addresses with an entry of which nobody knows where it leads."""
         return any(destination.overlaps(prefix) for prefix in self._doubtful)
 
+    # Calls of unknown outcome. What a read shows of them is no proof, since it may be old.
+
+    def _find_out(self) -> Lane:
+        """Make sure where calls have happened or not, before anything rests on that."""
+        found = [record for record in self._records() if self._is_open(record)]
+        self._open = {record.destination for record in found}
+        for record in found:
+            if not self._is_gone:
+                yield from self._settle(record)
+
+    def _is_open(self, record: RouteRecord) -> bool:
+        """Whether it may be there or not, or lead elsewhere than is shown.
+
+        What is shown to be gone after a call that deletes it is gone.
+        """
+        if record.stage is not Stage.INTENT or record.destination in self._table.foreign:
+            return False
+        return record.interface is not None or self._state.interface(record.destination) is not None
+
+    def _settle(self, record: RouteRecord) -> Lane:
+        """Replace an entry by what it should be: the answer tells whether there is one."""
+        shown = self._state.interface(record.destination)
+        target = self._wanted.get(record.destination, shown or record.interface)
+        if target is None or target in self._tools.pending:
+            return
+        hops = dict.fromkeys(hop for hop in (shown, *record.hops) if hop is not None)
+        steps = [Step(Action.REPLACE, record.destination, target, hop, _UNKNOWN) for hop in hops]
+        if any(map(self._would_fall, steps)):
+            return
+        for step in steps:
+            error = yield from self._send(step)
+            if not isinstance(error, OutdatedError):
+                break
+        if error is None:
+            self._take_in(record.destination, shown, target)
+        elif isinstance(error, OutdatedError) and shown is None:
+            self._open.discard(record.destination)
+            self._tools.intents.forget(self._table.id, record.destination)
+        elif isinstance(error, OutdatedError) and error.code:  # none where it leads elsewhere
+            self._take_out(record)
+        else:
+            self._fail(step, error)
+
+    def _would_fall(self, step: Step) -> bool:
+        """Whether a replace would lower an address if the entry led where the step says."""
+        assumed = TableState(self._state.entries(), self._table.foreign)
+        assumed.apply(replace(step, interface=step.previous_interface))
+        return check_step(self._whole.ground, assumed, step) is not None
+
+    def _take_in(self, destination: Prefix, shown: str | None, target: str) -> None:
+        """An entry is there for certain, and leads to this target."""
+        self._open.discard(destination)
+        self._state.apply(Step(Action.REPLACE, destination, target, shown, _UNKNOWN))
+        for job in list(self._jobs):
+            if job.step.destination == destination and job.step.interface == target:
+                self._jobs.remove(job)
+                self._whole.count(self._table.id, job.step)
+
+    def _take_out(self, record: RouteRecord) -> None:
+        """An entry is gone for certain, and old reads show it."""
+        destination = record.destination
+        self._open.discard(destination)
+        self._tools.sender.gone(record)
+        self._state.apply(Step(Action.DELETE, destination, None, None, _UNKNOWN))
+        self._jobs = [job for job in self._jobs if job.step.destination != destination]
+        self._whole.is_outdated |= destination in self._wanted
+
     # Records that no step of this plan has brought up to date.
 
     def _tidy(self) -> Lane:
@@ -220,7 +294,9 @@ class _TableLane:
         return [
             record
             for record in self._tools.intents.records.values()
-            if record.table == self._table.id and not self._is_doubtful(record.destination)
+            if record.table == self._table.id
+            and record.destination not in self._open
+            and not self._is_doubtful(record.destination)
         ]
 
     def _remove(self, record: RouteRecord) -> Lane:

@@ -9,7 +9,7 @@ refused where there is a row, and then becomes such a replace.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from vpcrouter.fabric.codes import Call
@@ -126,6 +126,12 @@ class Sender:
                 )
             self._take_back(this)
         return error
+
+    def gone(self, record: RouteRecord) -> None:
+        """Take note that there is no such entry, though reads may still show it."""
+        first, *rest = record.hops
+        self._intents.put(replace(record, interface=None, previous=first, maybe=tuple(rest)))
+        self._memory.note(record.table, record.destination, record.hops, None)
 
     def _before(self, this: _Sending) -> set[str | None]:
         """Where a read may show that it led: earlier calls of unknown outcome count too."""
