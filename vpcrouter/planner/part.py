@@ -224,7 +224,7 @@ class _Edit:
         self.load = dict(part.load)
         self.uses = Counter(piece.hop for piece in part.pieces.values())
         self.clear = part.clear
-        self.lost = False  # a tree has no block left: its entry is free for others
+        self.lost: set[Prefix] = set()  # trees without a block left: their entries are free
         self.touched: set[int] = set()
 
     def result(self) -> Part:
@@ -302,7 +302,8 @@ class _Edit:
     def _forget_empty(self, destination: Prefix) -> None:
         tree = next(p for mine in self.part.merged for p in mine if p.contains(destination))
         inside = [d for d in self.pieces if tree.contains(d)]
-        self.lost |= not any(len(self.pieces[d].owner) for d in inside)
+        if not any(len(self.pieces[d].owner) for d in inside):
+            self.lost.add(tree)
 
     def weight(self, block: Prefix) -> float:
         """The weight of a block."""
@@ -325,7 +326,7 @@ class _Edit:
         for destination, piece in list(self.pieces.items()):
             if piece.hop == node and self.pieces.get(destination) is piece:
                 cover = any(destination in mine for mine in self.part.merged)
-                if not len(piece.owner) and (self.lost or not cover):
+                if not len(piece.owner) and (destination in self.lost or not cover):
                     self._drop(destination)
                 else:
                     self._settle(destination)
@@ -385,6 +386,8 @@ class _Edit:
 
     def _cut(self, piece: Piece) -> None:
         """Give parts of a piece entries of their own, if there are any."""
+        if not len(piece.owner):
+            return
         subnet = self.roster.home(piece.hop)
         most = self.part.allowed * self.roster.most[subnet]
         inner = piece.cut_for(most, self.roster.role)
