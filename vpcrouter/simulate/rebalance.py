@@ -7,11 +7,12 @@ node each, again and again, and what that makes of the least possible load is pl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ipam.model import Claim
-from ipam.placement import join, leave
+from ipam.model import Claim, State
+from ipam.placement import grow, join, leave
 from ipam.prefix import Family
 from vpcrouter.model import Entry, Kind, Plan, PlannedEntry, RouteTable, Snapshot
 from vpcrouter.reachability import Ground, TableState
@@ -128,13 +129,32 @@ def _left_out(plan: Plan) -> frozenset[tuple[str, str, Family]]:
 
 
 def _moved(world: World, names: list[str]) -> World | None:
-    """The cluster after these nodes were drained and have come back; None if one gets no room."""
+    """The cluster after these nodes were drained and have come back; None if one gets no room.
+
+    With as many blocks as before: the pods that needed them still do.
+    """
     claims = []
     for name in names:
         owner = world.state.nodes[name]
         claims.append(Claim(name, owner.subnet, f"{owner.identity} again", owner.labels))
     outcome = join(leave(world.state, names), claims, world.budget)
-    return None if outcome.refused else replace(world, state=outcome.state)
+    if outcome.refused:
+        return None
+    state = outcome.state
+    for name in names:
+        missing = _counts(world.state, name)
+        missing.subtract(_counts(state, name))
+        if any(missing.values()):
+            outcome = grow(state, name, missing, world.budget)
+            if outcome.refused:
+                return None
+            state = outcome.state
+    return replace(world, state=state)
+
+
+def _counts(state: State, name: str) -> Counter[Family]:
+    """How many blocks a node has in each family."""
+    return Counter(block.family for block in state.blocks(name))
 
 
 def _floor(cluster: Snapshot, left_out: Collection[tuple[str, str, Family]]) -> float:
