@@ -14,6 +14,7 @@ from ipam.model import Node, Place, PlaceKey, State, SubnetShare, empty_space
 from ipam.overlay import Overlay
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
+from ipam.topology import subnet_segment
 
 Owner = tuple[str, str]
 """A node by name and identity."""
@@ -70,7 +71,15 @@ class Draft:
             self._prefixes[prefix.family] += 1
 
     def drop_prefix(self, subnet: str, prefix: Prefix) -> None:
-        """Take a prefix in which nothing is given out from a subnet."""
+        """Take a prefix in which nothing is given out from a subnet, and from places inside it."""
+        segment = subnet_segment(subnet)
+        for key, place in list(self.places.items()):
+            if segment in place.path and any(map(prefix.contains, place.prefixes)):
+                kept = tuple(part for part in place.prefixes if not prefix.contains(part))
+                if kept:
+                    self.places[key] = replace(place, prefixes=kept)
+                else:
+                    del self.places[key]
         touched = self._touched(subnet)
         touched.remove(prefix)
         groups = touched.groups[prefix.family]

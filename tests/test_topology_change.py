@@ -146,6 +146,17 @@ def test_a_closed_range_drains_and_then_goes() -> None:
     assert changed(now, [without]).networks == (without,)
 
 
+def test_what_a_subnet_loses_while_a_range_is_closed_its_places_lose_too() -> None:
+    small = Network("pods", (Prefix.parse("10.0.0.0/29"),), {V4: 31}, {V4: 31})
+    pods = divided(small, topology([RACK, SUBNET, ZONE]))
+    now = joined(pods, [node("n1", rack="1", zone="a"), node("n2", rack="1", zone="a")])
+    now = leave(changed(now, [replace(pods, closed=pods.cidrs)]), ["n1"])
+    now = changed(join(now, [], BUDGET).state, [pods])
+    outcome = grow(now, "n2", 1, BUDGET)
+    assert not outcome.refused
+    assert_sound(outcome.state)
+
+
 def test_a_closed_network_opens_again() -> None:
     now = joined(PODS, batch(3))
     now = changed(now, [replace(PODS, closed=PODS.cidrs)])
