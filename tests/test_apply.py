@@ -25,7 +25,7 @@ from vpcrouter.fabric.port import (
 from vpcrouter.fabric.simulated_vpc import Behaviour
 from vpcrouter.model import Step
 
-FEW = settings(max_examples=examples(test=15, prove=500))
+FEW = settings(max_examples=examples(test=15, prove=120))
 CRASHES = examples(test=6, prove=1_000)
 
 

@@ -22,8 +22,8 @@ from vpcrouter.model import (
 from vpcrouter.reachability import Ground
 from vpcrouter.transition import transition
 
-COUNT = settings(max_examples=examples(test=200, prove=20_000))
-FEW = settings(max_examples=examples(test=60, prove=5_000))
+COUNT = settings(max_examples=examples(test=200, prove=8_000))
+FEW = settings(max_examples=examples(test=60, prove=2_500))
 
 
 @st.composite

@@ -69,7 +69,7 @@ def test_what_is_outside_has_no_box() -> None:
 # Shapes
 
 
-@settings(max_examples=examples(test=25, prove=3_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_every_block_is_drawn_once_and_everything_beneath_it_is_the_rest(now: State) -> None:
     for picture in pictures(now, grounds(now), trees(now, {}), {}):
@@ -115,7 +115,7 @@ HOSTILE = st.text(
 )
 
 
-@settings(max_examples=examples(test=20, prove=3_000))
+@settings(max_examples=examples(test=20, prove=800))
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_no_name_becomes_markup(cluster: str, subnet: str, node: str) -> None:
     def read(*names: str) -> Reader:

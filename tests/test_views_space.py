@@ -45,7 +45,7 @@ def branches(now: State) -> list[Branch]:
 # What is left
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_what_is_free_is_what_nobody_has(now: State) -> None:
     for ground in grounds(now):
@@ -55,7 +55,7 @@ def test_what_is_free_is_what_nobody_has(now: State) -> None:
         assert set(found) == free_blocks(now, ground)
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_free_prefixes_are_as_few_as_they_can_be(now: State) -> None:
     for ground in grounds(now):
@@ -65,7 +65,7 @@ def test_free_prefixes_are_as_few_as_they_can_be(now: State) -> None:
             assert list(pieces) == list(merge(pieces))
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_a_free_node_prefix_has_nothing_given_out_and_a_block_left(now: State) -> None:
     given = {block for node in now.owners() for block in node.blocks}
@@ -82,7 +82,7 @@ def test_a_free_node_prefix_has_nothing_given_out_and_a_block_left(now: State) -
                     assert ground.free([space.prefix]).node_prefixes == wanted
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_every_branch_counts_what_lies_in_its_prefixes(now: State) -> None:
     every: dict[str, dict[Family, set[Prefix]]] = {network.name: {} for network in now.networks}
@@ -101,7 +101,7 @@ def test_every_branch_counts_what_lies_in_its_prefixes(now: State) -> None:
         assert branch.free.blocks == wanted
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_branches_lie_inside_their_parents_and_apart_from_each_other(now: State) -> None:
     for branch in branches(now):
@@ -114,7 +114,7 @@ def test_branches_lie_inside_their_parents_and_apart_from_each_other(now: State)
             assert not any(one.overlaps(other) for one, other in pairwise(inside))
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_a_tree_has_every_subnet_and_group_once(now: State) -> None:
     every = branches(now)
@@ -129,7 +129,7 @@ def test_a_tree_has_every_subnet_and_group_once(now: State) -> None:
 # What lies apart
 
 
-@settings(max_examples=examples(test=25, prove=5_000))
+@settings(max_examples=examples(test=25, prove=800))
 @given(states())
 def test_fragments_agree_with_counting_node_prefix_by_node_prefix(now: State) -> None:
     held: dict[Prefix, set[tuple[str, str]]] = {}
