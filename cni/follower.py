@@ -157,6 +157,7 @@ class Follower(threading.Thread):
             self._kept = known
             uplink = host.uplink(self._settings.uplink)
             host.keep_split_horizon()
+            host.refuse(known.blocks)
             self._firewall.restore(
                 Rules(uplink.name, known.ranges, known.blocks, self._settings.kept)
             )
@@ -239,6 +240,7 @@ class Follower(threading.Thread):
         """First what keeps packets from looping, then what makes others send us any."""
         routes = wanted_routes(seen.neighbours, seen.uplinks)
         rules = Rules(uplink.name, seen.ranges, seen.blocks, self._settings.kept)
+        host.refuse(seen.blocks)
         if self._seen is None or time.monotonic() >= self._checked + _CHECK:
             self._checked = time.monotonic()
             host.keep_split_horizon()

@@ -109,6 +109,13 @@ class Host:
                             **action,
                         )
 
+    def refuse(self, own: tuple[Prefix, ...]) -> None:
+        """Answer for new blocks of our own, before the rules for transit leave them alone.
+
+        Between the two, the default route would send what comes for them back to where it is from.
+        """
+        self._refuse(set(own) - set(self._refused))
+
     def follow(
         self, wanted: tuple[HostRoute, ...], own: tuple[Prefix, ...], uplink: Uplink
     ) -> Sequence[str]:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from cni.firewall import Firewall
 from cni.follower import Follower, Identity, Settings
 from cni.hostroutes import PROTOCOL
 from cni.last_known import FILE, LastKnownFile
 from cni.plugin import TYPE
 from cni.surroundings import agent_key, dump_uplinks, report_key
+from cni.transit import Rules
 from ipam.allocator import Allocator
 from ipam.errors import UnavailableError
 from ipam.model import Claim
-from ipam.prefix import Family, parse_address
+from ipam.prefix import Family, Prefix, parse_address
 from ipam.service import Addresses
 from ipam.store.memory import MemoryStore, MemoryWatch
 from ipam.store.port import Put, RangeResult
@@ -218,6 +220,42 @@ def test_with_the_store_away_what_others_change_is_set_right(
         eventually(lambda: "notrack" in rules(node, "list", "ruleset"))
         with node.space.kernel() as kernel:
             assert 1171 in {rule.get("priority") for rule in kernel.get_rules(family=2)}
+
+
+UNREACHABLE = 7
+
+
+def refused(node: Node) -> set[Prefix]:
+    """The blocks for which this node has a route that refuses."""
+    with node.space.kernel() as kernel:
+        return {
+            Prefix.parse(f"{route.get('dst')}/{route['dst_len']}")
+            for family in (2, 10)
+            for route in kernel.get_routes(family=family)
+            if route["proto"] == PROTOCOL and route["type"] == UNREACHABLE
+        }
+
+
+def test_a_new_block_is_refused_before_the_rules_for_transit_let_it_pass(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[int, set[Prefix]]] = []
+    load = Firewall.load
+
+    def observed(firewall: Firewall, rules: Rules) -> None:
+        loaded.append((len(rules.own), set(rules.own) - refused(node)))
+        load(firewall, rules)
+
+    monkeypatch.setattr(Firewall, "load", observed)
+    store = Away()
+    owners = Addresses(store, "test", [NETWORK])
+    assert not owners.join([Claim("node-1", "subnet-1", "i-node-1")], BUDGET).refused
+    with following(node, store):
+        eventually(lambda: bool(loaded))
+        before = loaded[-1][0]
+        assert not owners.grow("node-1", 1, BUDGET).refused
+        eventually(lambda: loaded[-1][0] > before)
+    assert not any(missing for _, missing in loaded)
 
 
 def lose_power(node: Node) -> None:
