@@ -132,24 +132,23 @@ def test_a_symbolic_link_to_a_namespace_is_one(node: Node, pod: Namespace, tmp_p
     assert node.call("DEL", "c1", str(link)) == (0, {})
 
 
-def test_an_address_of_the_host_goes_to_no_pod(node: Node, pod: Namespace) -> None:
+def test_an_address_of_the_host_goes_to_no_pod(pod: Namespace, tmp_path: Path) -> None:
     given_out = set()
-    node.stop()
-    with node.space.kernel() as kernel:
-        for last in range(8):
-            kernel.addr("add", index=1, address=f"10.64.0.{last}", prefixlen=32)
-    node.start()
-    wanted = {"runtimeConfig": {"ips": ["10.64.0.3/32"]}}
-    assert "own" in str(node.call("ADD", "c1", pod.path, wanted)[1].get("msg"))
-    for number in range(12):
-        _, result = node.call("ADD", f"c{number}", pod.path)
-        given_out.add(addresses_of(result)[0])
-        node.call("DEL", f"c{number}", pod.path)
+    admit(tmp_path / "store", [Claim("node-1", "subnet-1", "i-node-1")])
+    with namespaces(1) as (space,):
+        give_uplink(space)
+        with space.kernel() as kernel:
+            for last in range(8):
+                kernel.addr("add", index=1, address=f"10.64.0.{last}", prefixlen=32)
+        with running(Node("node-1", space, tmp_path, tmp_path / "store")) as node:
+            wanted = {"runtimeConfig": {"ips": ["10.64.0.3/32"]}}
+            assert "own" in str(node.call("ADD", "c1", pod.path, wanted)[1].get("msg"))
+            for number in range(12):
+                _, result = node.call("ADD", f"c{number}", pod.path)
+                given_out.add(addresses_of(result)[0])
+                node.call("DEL", f"c{number}", pod.path)
     assert len(given_out) == 12
     assert not {f"10.64.0.{last}" for last in range(8)} & given_out
-    with node.space.kernel() as kernel:
-        for last in range(8):
-            kernel.addr("del", index=1, address=f"10.64.0.{last}", prefixlen=32)
 
 
 @pytest.fixture

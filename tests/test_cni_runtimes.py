@@ -114,8 +114,14 @@ def test_ctr_starts_a_container_with_a_network(node: Node, engine: Containerd) -
 def podman(node: Node) -> Iterator[Podman]:
     need("podman", "runc", "conmon")
     # Podman takes no path of more than 50 characters.
-    with tempfile.TemporaryDirectory() as folder:
-        yield Podman(node, Path(folder))
+    folder = Path(tempfile.mkdtemp())
+    yield Podman(node, folder)
+
+    def is_removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)  # what tidies up after a container still writes
+        return not folder.exists()
+
+    eventually(is_removed)
 
 
 def test_podman_starts_and_stops_a_container(node: Node, podman: Podman) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -410,20 +409,15 @@ def test_networks_of_extreme_sizes_are_divided(
         assert len({b for one in outcome.state.nodes.values() for b in one.blocks}) == count
 
 
-def test_thousands_of_groups_are_as_fast_as_their_number() -> None:
-    def taken(count: int) -> float:
-        start = time.process_time()
-        groups = [NamedGroup(f"g{n}", labels=(("rack", f"r{n}"),)) for n in range(count)]
-        pods = network("pods", "10.0.0.0/8", topology=topology((), groups))
-        arriving = [
-            Claim(f"n{n:05}", f"s{n % 3}", "id", (("rack", f"r{n % count}"),)) for n in range(count)
-        ]
-        outcome = join(state("test", [pods]), arriving, {V4: 498})
-        assert not outcome.refused
-        return time.process_time() - start
-
-    few, many = examples(test=200, prove=1_000), examples(test=2_000, prove=10_000)
-    assert taken(many) < 30 * max(taken(few), 0.05)
+def test_thousands_of_groups_are_all_served() -> None:
+    count = examples(test=2_000, prove=10_000)
+    groups = [NamedGroup(f"g{n}", labels=(("rack", f"r{n}"),)) for n in range(count)]
+    pods = network("pods", "10.0.0.0/8", topology=topology((), groups))
+    arriving = [Claim(f"n{n:05}", f"s{n % 3}", "id", (("rack", f"r{n}"),)) for n in range(count)]
+    outcome = join(state("test", [pods]), arriving, {V4: 498})
+    assert not outcome.refused
+    assert len({outcome.state.blocks(claim.node) for claim in arriving}) == count
+    assert len(outcome.state.places) == count
 
 
 def test_thousands_of_groups_fit_into_a_file(tmp_path: Path) -> None:
