@@ -286,7 +286,8 @@ def _proven_less(problem: Problem, owned: Owners, ground: Ground, load: float) -
     if int(count(ground.trie, ground.exact, loads).entries[0]) != less:
         return None
     exact = problem.even or ground.exact is ground.relaxed
-    if owned.compact and exact and _crews_suffice(problem, less):
+    idle = not problem.standing  # who carries more already may not be able to take its own piece
+    if idle and owned.compact and exact and _crews_suffice(problem, less):
         return less
     pieces = cuts(ground.trie, ground.exact, below)
     plan = forward(problem, owned, _destinations(problem, ground, pieces, {}), {}, below)
