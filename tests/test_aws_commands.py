@@ -256,3 +256,39 @@ def test_routes_around_a_network_and_tables_without_instances_are_worth_a_note(
     assert found.code == 0
     assert "Note: rtb-a has a route for 100.0.0.0/8 to pcx-1, around 100.64.0.0/16" in found.out
     assert "Note: rtb-b: no instance in their subnets" in found.out
+
+
+def side(vpc: str, *cidrs: str) -> dict[str, object]:
+    return {"VpcId": vpc, "CidrBlock": cidrs[0], "CidrBlockSet": [{"CidrBlock": c} for c in cidrs]}
+
+
+def test_the_other_side_of_a_peering_is_kept_out_of_the_networks(
+    command: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = side("vpc-1", "10.0.0.0/16"), side("vpc-9", "10.9.0.0/16", "100.64.8.0/24")
+    document = vpc_document()
+    document["VpcPeeringConnections"] = [
+        {
+            "VpcPeeringConnectionId": f"pcx-{number}",
+            "Status": {"Code": state},
+            "RequesterVpcInfo": sides[0],
+            "AccepterVpcInfo": sides[1],
+        }
+        for number, (state, sides) in enumerate(
+            [("active", (here, there)), ("active", (there, here)), ("deleted", (here, there))]
+        )
+    ]
+    with served(write_document(tmp_path, document)) as aws:
+        quick_clients(monkeypatch)
+        found = command(*discover(aws, "--network", "100.64.0.0/16", "-o", "json"))
+        apart = command(*discover(aws, "--network", "100.65.0.0/16"))
+        denied = Ec2Error("UnauthorizedOperation", "no")
+        aws.disturbed.always["DescribeVpcPeeringConnections"] = denied
+        unseen = command(*discover(aws, "--network", "100.64.0.0/16"))
+    assert (found.code, apart.code, unseen.code) == (3, 0, 0)
+    problems = json.loads(found.out)["problems"]
+    assert [line.partition(": ")[0] for line in problems] == [
+        f"100.64.0.0/16 overlaps 100.64.8.0/24 of vpc-9, at the other side of pcx-{number}"
+        for number in (0, 1)
+    ]
+    assert "ec2:DescribeVpcPeeringConnections" in unseen.err

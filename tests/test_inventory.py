@@ -20,9 +20,12 @@ from vpcrouter.inventory import read_nodes
 from vpcrouter.matching import (
     NO_ADDRESS,
     NO_INTERFACE,
+    OTHER_ADDRESS,
     SAME_ADDRESS,
     SAME_INTERFACE,
+    SAME_TAG,
     KubernetesNode,
+    instances_by_name,
     match_interfaces,
 )
 from vpcrouter.problems import Problem
@@ -69,7 +72,7 @@ def test_openb_has_1523_nodes_with_an_interface_each(openb: Path) -> None:
     assert all(node.ready for node in inventory.nodes)
     assert sum(node.spot for node in inventory.nodes) == 300
     seen = read_describe(openb / "aws.json", None)
-    matched = match_interfaces(inventory.nodes, seen.interfaces)
+    matched = match_interfaces(inventory.nodes, seen.interfaces, {})
     assert len(matched.interfaces) == 1523
     assert not matched.problems
 
@@ -236,7 +239,7 @@ def kubernetes(name: str, instance: str | None, address: str | None) -> Kubernet
 def matches(
     nodes: list[KubernetesNode], interfaces: list[NetworkInterface]
 ) -> tuple[dict[str, str], tuple[Problem, ...]]:
-    matched = match_interfaces(nodes, interfaces)
+    matched = match_interfaces(nodes, interfaces, {})
     return {name: found.id for name, found in matched.interfaces.items()}, matched.problems
 
 
@@ -291,7 +294,7 @@ def test_no_interface_is_given_to_two_nodes_and_order_does_not_matter(
 ) -> None:
     nodes = [kubernetes(f"n{i}", f"i-{a}", f"10.0.0.{b}") for i, (a, b) in enumerate(drawn)]
     interfaces = [interface(f"eni-{n}", f"i-{n}", f"10.0.0.{n}") for n in range(4)]
-    matched = match_interfaces(nodes, interfaces)
+    matched = match_interfaces(nodes, interfaces, {})
     taken = [i.id for i in matched.interfaces.values()]
     assert len(set(taken)) == len(taken)
     missing = {problem.name for problem in matched.problems}
@@ -299,7 +302,7 @@ def test_no_interface_is_given_to_two_nodes_and_order_does_not_matter(
     assert not missing & matched.interfaces.keys()
     shuffled.shuffle(nodes)
     shuffled.shuffle(interfaces)
-    assert match_interfaces(nodes, interfaces) == matched
+    assert match_interfaces(nodes, interfaces, {}) == matched
 
 
 def test_an_interface_of_another_instance_does_not_move_a_node() -> None:
@@ -308,3 +311,33 @@ def test_an_interface_of_another_instance_does_not_move_a_node() -> None:
         [kubernetes("n", "i-1", "10.0.0.4")], [one, replace(one, id="eni-0", instance="i-0")]
     )
     assert found == {"n": "eni-1"}
+
+
+TAGS = {"i-1": {"Name": "n"}, "i-2": {"Name": "twice"}, "i-3": {"Name": "twice"}, "i-4": {}}
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (kubernetes("n", None, "172.16.0.1"), "eni-1"),
+        (kubernetes("n", None, "10.0.0.1"), "eni-1"),
+        (kubernetes("n", "i-4", "10.0.0.4"), "eni-4"),
+        (kubernetes("other", None, "10.0.0.4"), "eni-4"),
+        (kubernetes("n", None, "10.0.0.4"), OTHER_ADDRESS),
+        (kubernetes("twice", None, "10.0.0.2"), SAME_TAG),
+        (kubernetes("other", None, "172.16.0.1"), NO_INTERFACE),
+    ],
+)
+def test_without_a_provider_id_the_tag_of_an_instance_names_its_node(
+    node: KubernetesNode, expected: str
+) -> None:
+    interfaces = [interface(f"eni-{n}", f"i-{n}", f"10.0.0.{n}") for n in range(1, 5)]
+    matched = match_interfaces([node], interfaces, instances_by_name(TAGS, "Name", ()))
+    found = [i.id for i in matched.interfaces.values()] + [p.reason for p in matched.problems]
+    assert found == [expected]
+
+
+def test_instances_that_are_gone_and_tags_that_nobody_asks_for_name_nothing() -> None:
+    assert instances_by_name(TAGS, "Name", {"i-1", "i-2"}) == {"twice": ["i-3"]}
+    assert instances_by_name(TAGS, None, ()) == {}
+    assert instances_by_name(TAGS, "Role", ()) == {}

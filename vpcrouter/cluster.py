@@ -164,7 +164,7 @@ class Cluster:
 
     def judged(self) -> tuple[Judged, ...]:
         """Everybody who owns addresses, and what is known about them."""
-        inventory = read_nodes(self.file.nodes)
+        inventory = self._inventory()
         observation = self._observe(inventory)
         leases = {owner_of(item.key) for item in self.store.range(ALIVE).items}
         return judge(observation, inventory, self._addresses.load(), leases)
@@ -218,13 +218,16 @@ class Cluster:
         )
 
     def _look(self) -> _Seen:
-        inventory = read_nodes(self.file.nodes)
+        inventory = self._inventory()
         observation = self._observe(inventory)
         # After the tables: what another process creates meanwhile is then known as ours.
         records = self.records()
         state = self._addresses.load()
         membership = compare(observation, inventory, state)
         return _Seen(observation, state, records, membership)
+
+    def _inventory(self) -> Inventory:
+        return replace(read_nodes(self.file.nodes), tag=self.file.fabric.node_tag)
 
     def _observe(self, inventory: Inventory) -> Observation:
         """The VPC, with every instance that the node list has if it is there."""

@@ -45,6 +45,7 @@ class FabricSettings:
     quota: int | None
     reserve: int
     soft_limit: int | None = None
+    node_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def load_cluster(path: Path) -> ClusterFile:
             quota=model.fabric.quota,
             reserve=model.fabric.reserve,
             soft_limit=model.fabric.soft_limit,
+            node_tag=_node_tag(model),
         ),
         nodes=folder / Path(model.nodes.kubernetes).expanduser(),
         planning=Planning(
@@ -151,6 +153,11 @@ def _source(
             local=_local(document, fabric.local),
         )
     )
+
+
+def _node_tag(model: _Cluster) -> str | None:
+    """A Linux router knows no instances, nor their tags."""
+    return None if isinstance(model.fabric, _LinuxFabric) else model.fabric.node_tag
 
 
 def _role(cluster: str, fabric: _AwsFabric) -> AssumedRole | None:
@@ -231,6 +238,7 @@ class _SimulatedFabric(Strict):
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
     soft_limit: int | None = Field(None, ge=0, le=1_000_000)
+    node_tag: str | None = Field(None, min_length=1, max_length=128)
 
 
 class _Role(Strict):
@@ -251,6 +259,7 @@ class _AwsFabric(Strict):
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)
     soft_limit: int | None = Field(None, ge=0, le=1_000_000)
+    node_tag: str | None = Field(None, min_length=1, max_length=128)
 
 
 class _LinuxSubnet(Strict):

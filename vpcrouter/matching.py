@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.prefix import Family
@@ -13,6 +13,9 @@ NO_ADDRESS = "has no InternalIP address: it gets no pod addresses until it has o
 SAME_ADDRESS = "shares its address with another node: remove the one that is gone"
 NO_INTERFACE = "has no network interface in the VPC: describe the VPC again once it has one"
 SAME_INTERFACE = "shares its network interface with another node: remove the one that is gone"
+
+SAME_TAG = "names several instances by its tag: give each instance the name of its own node"
+OTHER_ADDRESS = "has the tag of one instance and the address of another: correct the tag"
 
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 
@@ -60,10 +63,14 @@ class KubernetesNode:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All nodes by name; those that ``problems`` name have no address of their own."""
+    """All nodes by name; those that ``problems`` name have no address of their own.
+
+    ``tag`` is the key of the tag by which instances name their nodes (None: none does).
+    """
 
     nodes: tuple[KubernetesNode, ...]
     problems: tuple[Problem, ...]
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +82,25 @@ class Matched:
 
 
 def match_interfaces(
-    nodes: Iterable[KubernetesNode], interfaces: Iterable[NetworkInterface]
+    nodes: Iterable[KubernetesNode],
+    interfaces: Iterable[NetworkInterface],
+    named: Mapping[str, Sequence[str]],
 ) -> Matched:
     """Find the interface of each node: its instance's primary one, else the one with its address.
 
-    An interface with a node's address that is attached to another instance is not the node's: the
+    The instance is that of its provider id, else the one that ``named`` has under its name. An
+    interface with a node's address that is attached to another instance is not the node's: the
     address was given away again, and packets sent there would reach somebody else.
     """
-    by_instance: dict[str, NetworkInterface] = {}
-    by_address: dict[str, NetworkInterface] = {}
-    for interface in sorted(interfaces, key=lambda i: (i.device_index, i.id)):
-        if interface.instance is not None:
-            by_instance.setdefault(interface.instance, interface)
-        for addresses in interface.addresses.values():
-            for address in addresses:
-                by_address.setdefault(address, interface)
+    known = _Known.of(interfaces)
     found: dict[str, NetworkInterface] = {}
     takers: dict[str, list[str]] = {}
     problems: list[Problem] = []
     for node in nodes:
-        match = by_instance.get(node.instance or "") or _by_address(node, by_address)
-        if match is None:
-            problems.append(Problem(NO_INTERFACE, node.name))
+        tagged = () if node.instance is not None else named.get(node.name, ())
+        match = known.by_tag(node, tagged) if tagged else known.of_node(node)
+        if isinstance(match, str):
+            problems.append(Problem(match, node.name))
         else:
             found[node.name] = match
             takers.setdefault(match.id, []).append(node.name)
@@ -108,13 +112,57 @@ def match_interfaces(
     return Matched(found, tuple(sorted(problems)))
 
 
-def _by_address(
-    node: KubernetesNode, by_address: Mapping[str, NetworkInterface]
-) -> NetworkInterface | None:
-    for _, address in node.addresses:
-        interface = by_address.get(address)
-        if interface is not None and (
-            node.instance is None or interface.instance in (None, node.instance)
-        ):
-            return interface
-    return None
+def instances_by_name(
+    tags: Mapping[str, Mapping[str, str]], key: str | None, gone: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """The instances by what this tag says that their node is called, but those that are gone."""
+    found: dict[str, list[str]] = {}
+    if key is not None:
+        for instance in sorted(tags.keys() - set(gone)):
+            name = tags[instance].get(key)
+            if name:
+                found.setdefault(name, []).append(instance)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The interfaces by what tells whose they are, the primary ones first."""
+
+    by_instance: Mapping[str, NetworkInterface]
+    by_address: Mapping[str, NetworkInterface]
+
+    @classmethod
+    def of(cls, interfaces: Iterable[NetworkInterface]) -> _Known:
+        by_instance: dict[str, NetworkInterface] = {}
+        by_address: dict[str, NetworkInterface] = {}
+        for interface in sorted(interfaces, key=lambda i: (i.device_index, i.id)):
+            if interface.instance is not None:
+                by_instance.setdefault(interface.instance, interface)
+            for addresses in interface.addresses.values():
+                for address in addresses:
+                    by_address.setdefault(address, interface)
+        return cls(by_instance, by_address)
+
+    def of_node(self, node: KubernetesNode) -> NetworkInterface | str:
+        """By its provider id or its addresses; or why not."""
+        found = self.by_instance.get(node.instance or "") or self._by_address(node, node.instance)
+        return found or NO_INTERFACE
+
+    def by_tag(self, node: KubernetesNode, instances: Sequence[str]) -> NetworkInterface | str:
+        """By the tag of an instance, which must not contradict its addresses; or why not."""
+        if len(instances) > 1:
+            return SAME_TAG
+        addressed = self._by_address(node, None)
+        if addressed is not None and addressed.instance not in (None, instances[0]):
+            return OTHER_ADDRESS
+        return self.by_instance.get(instances[0]) or addressed or NO_INTERFACE
+
+    def _by_address(self, node: KubernetesNode, instance: str | None) -> NetworkInterface | None:
+        for _, address in node.addresses:
+            interface = self.by_address.get(address)
+            if interface is not None and (
+                instance is None or interface.instance in (None, instance)
+            ):
+                return interface
+        return None

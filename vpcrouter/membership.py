@@ -13,7 +13,7 @@ from ipam.model import Claim, Network, State
 from ipam.model import Node as Owner
 from ipam.topology import Labels
 from vpcrouter.fabric.port import InstanceState, NetworkInterface, Observation
-from vpcrouter.matching import Inventory, KubernetesNode, match_interfaces
+from vpcrouter.matching import Inventory, KubernetesNode, instances_by_name, match_interfaces
 from vpcrouter.problems import Problem
 
 NOT_LISTED = "is not in the node list: it keeps its addresses until its instance is terminated"
@@ -71,7 +71,9 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
     """Compare node list, VPC and store."""
     excluded = {problem.name for problem in inventory.problems}
     candidates = [node for node in inventory.nodes if node.name not in excluded]
-    matched = match_interfaces(candidates, observation.interfaces)
+    gone = {name for name, state in observation.instances.items() if state.is_gone}
+    named = instances_by_name(observation.tags, inventory.tag, gone)
+    matched = match_interfaces(candidates, observation.interfaces, named)
     members = {
         node.name: Member(
             _with_notice(observation, node, matched.interfaces[node.name]),
@@ -82,9 +84,9 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
         if node.name in matched.interfaces
     }
     claims = claims_of(members, state.networks)
-    gone, notes = _absent(observation, inventory, state)
+    absent, notes = _absent(observation, inventory, state)
     problems = tuple(sorted((*inventory.problems, *matched.problems)))
-    return Membership(members, claims, gone, problems, notes)
+    return Membership(members, claims, absent, problems, notes)
 
 
 def claims_of(members: Mapping[str, Member], networks: Iterable[Network]) -> tuple[Claim, ...]:

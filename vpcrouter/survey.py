@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.aws.settings import AwsSource
 from vpcrouter.fabric.firewalls import Firewalls, obstacles
+from vpcrouter.fabric.peerings import Peering
 from vpcrouter.fabric.port import Observation, Origin, PrefixList
 
 _NAMED = 3
@@ -35,7 +36,12 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(seen: Observation, networks: Sequence[Prefix], walls: Firewalls | None) -> Survey:
+def survey(
+    seen: Observation,
+    networks: Sequence[Prefix],
+    walls: Firewalls | None,
+    peerings: Sequence[Peering],
+) -> Survey:
     """Look at a VPC for a cluster with these networks; no ``walls``: they could not be seen."""
     tables = {table.id: table for table in seen.tables}
     attached = {
@@ -57,7 +63,11 @@ def survey(seen: Observation, networks: Sequence[Prefix], walls: Firewalls | Non
         )
         for subnet in seen.subnets
     )
-    problems = [*_problems(seen, networks), *(obstacles(walls, networks) if walls else ())]
+    problems = [
+        *_problems(seen, networks),
+        *_peers_in_the_way(peerings, networks),
+        *(obstacles(walls, networks) if walls else ()),
+    ]
     return Survey(offers, tuple(problems), tuple(_notes(seen, networks)))
 
 
@@ -83,6 +93,18 @@ def _routes_in_the_way(seen: Observation, network: Prefix) -> Iterator[str]:
                     f"{table.id} has a route for {destination} to {row.target}, inside {network}: "
                     "exclude it from the network, or remove it"
                 )
+
+
+def _peers_in_the_way(peerings: Sequence[Peering], networks: Sequence[Prefix]) -> Iterator[str]:
+    """A peering reaches all of its other side as soon as somebody adds a route to it."""
+    for network in networks:
+        for peering in peerings:
+            for cidr in peering.cidrs:
+                if network.overlaps(cidr):
+                    yield (
+                        f"{network} overlaps {cidr} of {peering.peer}, at the other side of "
+                        f"{peering.id}: exclude it, or what is there cannot be reached"
+                    )
 
 
 def _notes(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:

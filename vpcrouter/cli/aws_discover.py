@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vpcrouter.fabric.aws.fabric import AwsFabric
     from vpcrouter.fabric.aws.settings import AssumedRole
     from vpcrouter.fabric.firewalls import Firewalls
+    from vpcrouter.fabric.peerings import Peering
     from vpcrouter.fabric.port import Observation
     from vpcrouter.survey import SubnetOffer, Survey
 
@@ -70,7 +71,7 @@ def command(
     source = AwsSource(region, vpc, endpoint, None, _role(role, external_id))
     fabric = open_aws(source, None, SystemClock())
     seen = fabric.read()
-    found = survey(seen, cidrs, _firewalls(fabric))
+    found = survey(seen, cidrs, _firewalls(fabric), _peerings(fabric))
     if output.is_document:
         write(output.text(_document(seen, found)))
     else:
@@ -128,6 +129,14 @@ def _firewalls(fabric: AwsFabric) -> Firewalls | None:
     except UnavailableError as error:
         complain(f"{error}; whether packets of pods are let through was not looked at")
         return None
+
+
+def _peerings(fabric: AwsFabric) -> tuple[Peering, ...]:
+    try:
+        return fabric.discovery.peerings()
+    except UnavailableError as error:
+        complain(f"{error}; whether networks overlap the other sides of peerings was not looked at")
+        return ()
 
 
 def _report(seen: Observation, found: Survey, offers: str) -> str:

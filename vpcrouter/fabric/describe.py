@@ -79,6 +79,7 @@ def parse_describe(file: JsonObject, quota: int | None) -> Observation:
         instances=_instances(file),
         quota=applied,
         warnings=warnings,
+        tags=_tags(file),
     )
 
 
@@ -296,6 +297,15 @@ def _instances(file: JsonObject) -> Mapping[str, InstanceState]:
                 known = ", ".join(InstanceState)
                 raise item.error(f"State is {name}: known are {known}") from error
     return instances
+
+
+def _tags(file: JsonObject) -> Mapping[str, Mapping[str, str]]:
+    return {
+        item.text("InstanceId"): {t.text("Key"): t.optional_text("Value") or "" for t in tags}
+        for reservation in file.children("Reservations")
+        for item in reservation.children("Instances")
+        if (tags := item.children("Tags"))
+    }
 
 
 def _quota(file: JsonObject, override: int | None) -> tuple[Mapping[Family, int], tuple[str, ...]]:

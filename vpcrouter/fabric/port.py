@@ -7,7 +7,7 @@ port shows through it. Errors are classed by what the caller does about them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -137,7 +137,7 @@ class Observation:
     ``local`` are its own CIDRs, ``quota`` the entries that each table takes per family.
     ``instances`` has only those that were reported. ``warnings`` say what had to be assumed,
     ``quota_source`` where the quota is from ("applied to the account"). ``leaving`` are instances
-    that the cloud is about to take away.
+    that the cloud is about to take away; ``tags`` are those of each instance that has any.
     """
 
     vpc: str
@@ -150,6 +150,7 @@ class Observation:
     warnings: tuple[str, ...] = ()
     quota_source: str = ""
     leaving: frozenset[str] = frozenset()
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Fabric(Protocol):

@@ -16,6 +16,7 @@ from vpcrouter.fabric.aws.clients import Clients
 from vpcrouter.fabric.aws.quota import Quota, applied_quota
 from vpcrouter.fabric.describe import parse_describe, parse_tables
 from vpcrouter.fabric.firewalls import Firewalls, parse_firewalls
+from vpcrouter.fabric.peerings import Peering, parse_peerings
 from vpcrouter.fabric.port import (
     Clock,
     FabricUnavailableError,
@@ -142,6 +143,15 @@ class Discovery:
             self._pages("describe_network_acls", "NetworkAcls", of_vpc, 1000),
             self._kept("NetworkInterfaces", "describe_network_interfaces", of_vpc, 1000),
         )
+
+    def peerings(self) -> tuple[Peering, ...]:
+        """Who the VPC has peerings with, as it is now. Raises FabricUnavailableError."""
+        found: list[Item] = []
+        for side in ("requester", "accepter"):
+            filters = [{"Name": f"{side}-vpc-info.vpc-id", "Values": [self._vpc]}]
+            method = "describe_vpc_peering_connections"
+            found += self._pages(method, "VpcPeeringConnections", filters, 1000)
+        return parse_peerings(self._vpc, found)
 
     def quota(self) -> Quota:
         """What a table takes, and how that is known."""

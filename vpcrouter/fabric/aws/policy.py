@@ -21,7 +21,11 @@ LOOKING = (
     "servicequotas:GetAWSDefaultServiceQuota",
     "servicequotas:GetServiceQuota",
 )
-DISCOVERING = ("ec2:DescribeNetworkAcls", "ec2:DescribeSecurityGroups")
+DISCOVERING = (
+    "ec2:DescribeNetworkAcls",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeVpcPeeringConnections",
+)
 EVENTS = ("sqs:DeleteMessage", "sqs:ReceiveMessage")
 ROUTING = ("ec2:CreateRoute", "ec2:DeleteRoute", "ec2:ReplaceRoute")
 ASSUMING = "sts:AssumeRole"

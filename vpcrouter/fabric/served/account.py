@@ -161,6 +161,10 @@ class Account:
         """The network ACLs."""
         return self._items("NetworkAcls")
 
+    def peerings(self) -> list[Item]:
+        """The peerings with other VPCs."""
+        return self._items("VpcPeeringConnections")
+
     def prefix_lists(self) -> list[Item]:
         """The prefix lists without their contents."""
         return [

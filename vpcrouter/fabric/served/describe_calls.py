@@ -81,6 +81,15 @@ LISTINGS = {
         "InvalidNetworkAclID.NotFound", 5, 1000,
         {"vpc-id": "VpcId", "association.subnet-id": "Associations.SubnetId"},
     ),
+    "DescribeVpcPeeringConnections": Listing(
+        "VpcPeeringConnections", Account.peerings, "VpcPeeringConnectionId",
+        "VpcPeeringConnectionId", "InvalidVpcPeeringConnectionID.NotFound", 5, 1000,
+        {
+            "requester-vpc-info.vpc-id": "RequesterVpcInfo.VpcId",
+            "accepter-vpc-info.vpc-id": "AccepterVpcInfo.VpcId",
+            "status-code": "Status.Code",
+        },
+    ),
     "DescribeManagedPrefixLists": Listing(
         "PrefixLists", Account.prefix_lists, "PrefixListId", "PrefixListId",
         "InvalidPrefixListID.NotFound", 1, 100,

@@ -32,6 +32,7 @@ _NAMES = {
     "StateTransitionReason": "reason",
     "Subnets": "subnetSet",
     "Tags": "tagSet",
+    "VpcPeeringConnections": "vpcPeeringConnectionSet",
     "Vpcs": "vpcSet",
 }
 
