@@ -15,17 +15,23 @@ SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """``before`` is where the entry led within the time that a read may lag (None: nowhere)."""
+    """``before`` is where the entry led within the time that a read may lag (None: nowhere).
+
+    ``stands``: nothing is known that speaks against it.
+    """
 
     before: frozenset[str | None]
     interface: str | None
     at: float
+    stands: bool = True
 
 
 class Memory:
     """The latest changes of each destination, for as long as a read may be from before them.
 
-    A read that shows a third thing is believed: somebody else has changed the entry.
+    A read that shows a third thing is believed, and so are those after it: somebody else has
+    changed the entry, or a call of unknown outcome has. What was there before is remembered all the
+    same: once the entry has been changed again, a read may show it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -47,9 +53,11 @@ class Memory:
         change = _Change(frozenset(earlier), interface, self._clock.now())
         self._changes[table, destination] = change
 
-    def forget(self, table: str, destination: Prefix) -> None:
-        """Somebody else has changed this entry: believe reads."""
-        self._changes.pop((table, destination), None)
+    def doubt(self, table: str, destination: Prefix) -> None:
+        """An entry is not what it was changed to last: believe reads until it is changed again."""
+        change = self._changes.get((table, destination))
+        if change is not None:
+            self._changes[table, destination] = replace(change, stands=False)
 
     def earlier(self, table: str, destination: Prefix) -> tuple[str, ...]:
         """Where a read may show that an entry leads, other than where it does."""
@@ -69,9 +77,13 @@ class Memory:
             if name != table.id:
                 continue
             shown = entries.get(destination)
-            is_known = shown in (*change.before, change.interface)
-            if self._is_old(change) or destination in foreign or not is_known:
+            known = (*change.before, change.interface)
+            if self._is_old(change) or destination in foreign:
                 del self._changes[name, destination]
+            elif shown not in known:
+                self.doubt(name, destination)
+            elif not change.stands:
+                continue
             elif change.interface is not None:
                 entries[destination] = change.interface
             else:

@@ -119,7 +119,7 @@ class Sender:
             self._intents.done(table, step)
         elif not isinstance(error, UnknownOutcomeError):
             if isinstance(error, OutdatedError):
-                self._memory.forget(table, step.destination)
+                self._memory.doubt(table, step.destination)
             elif this.is_uncertain:
                 return UnknownOutcomeError(
                     error.code, f"{table} {step.destination}: {step.action} may have happened"
