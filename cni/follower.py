@@ -207,7 +207,8 @@ class Follower(threading.Thread):
         is_new = seen != self._seen
         if is_new or time.monotonic() >= self._checked + _CHECK:
             self._act(host, uplink, seen)
-            self._write(store, agent_key(self._who.node), self._uplinks(uplink))
+            key = agent_key(seen.subnet, self._who.node)
+            self._write(store, key, self._uplinks(uplink))
             self._tell(store, seen, feed.revision, is_new)
             self._seen = seen
             routes = wanted_routes(seen.neighbours, seen.uplinks)

@@ -1,13 +1,13 @@
 """What a node needs to know of its cluster: its own blocks, its neighbours', the networks.
 
-It follows the records of the store change by change; those of other subnets only cost their place.
-A record that cannot be read is named, and what was known of its key before stays.
+It follows the records of the store change by change, and keeps nothing of other subnets' nodes. A
+record that cannot be read is named, and what was known of its key before stays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -19,9 +19,6 @@ from ipam.prefix import Family, Prefix, format_address, parse_address
 
 AGENTS = "/agents/"
 REPORTS = "/reports/"
-FOLDERS = (codec.NODES, codec.BLOCKS, codec.NETWORKS, AGENTS)
-"""The keys that a view is made from start with these."""
-
 _VERSION = 1
 
 Uplinks = Mapping[Family, int]
@@ -68,18 +65,43 @@ class View:
         self._node = node
         self._identity = identity
         self._nodes: dict[str, NodeRecord] = {}
-        self._subnets: dict[str, set[str]] = {}
         self._blocks: dict[tuple[str, str], set[Prefix]] = {}
         self._owners: dict[str, BlockRecord] = {}
         self._uplinks: dict[str, tuple[str, Uplinks]] = {}
         self._networks: dict[str, Network] = {}
         self._problems: dict[str, str] = {}
 
-    def forget(self, folder: str) -> None:
-        """Take everything under this prefix for gone, before it is put anew."""
+    @property
+    def subnet(self) -> str | None:
+        """The subnet of this node, None while the store does not know it.
+
+        Where it changes, all nodes have to be replaced: those of another subnet are not known.
+        """
+        own = self._nodes.get(codec.node_key(self._node))
+        return None if own is None or own.identity != self._identity else own.subnet
+
+    def folders(self) -> frozenset[str]:
+        """The keys that this view is made from start with these.
+
+        Blocks are in the records of their nodes, but for those of version 1.
+        """
+        folders = {codec.NODES, codec.NETWORKS}
+        if self.subnet is not None:
+            folders.add(agents_of(self.subnet))
+            if any(record.blocks is None for record in self._nodes.values()):
+                folders.add(codec.BLOCKS)
+        return frozenset(folders)
+
+    def replace(self, folder: str, items: Iterable[tuple[str, bytes]]) -> None:
+        """These, and no others, are the keys with this prefix and their values."""
+        own = codec.node_key(self._node)
+        present = dict(items)
         for known in (self._nodes, self._owners, self._uplinks, self._networks, self._problems):
-            for key in [key for key in known if key.startswith(folder)]:
+            for key in [key for key in known if key.startswith(folder) and key not in present]:
                 self.put(key, None)
+        # By this node's own record it is known which others are needed.
+        for key in sorted(present, key=lambda key: key != own):
+            self.put(key, present[key])
 
     def put(self, key: str, value: bytes | None) -> None:
         """A key has this value now; None: it is gone."""
@@ -87,7 +109,7 @@ class View:
         try:
             if key.startswith(AGENTS):
                 self._put_uplinks(key, value)
-            elif key.startswith(FOLDERS):
+            else:
                 record = None if value is None else codec.decode(key, value)
                 self._remove(key)
                 self._add(key, record)
@@ -102,11 +124,15 @@ class View:
         own = self._nodes.get(codec.node_key(self._node))
         if own is None or own.identity != self._identity:
             return None
-        near = [self._nodes[key] for key in self._subnets[own.subnet]]
-        others = [record for record in near if record.name != self._node]
+        others = [
+            record
+            for record in self._nodes.values()
+            if record.subnet == own.subnet and record.name != self._node
+        ]
         uplinks = {}
         for record in others:
-            identity, addresses = self._uplinks.get(agent_key(record.name), ("", {}))
+            key = agent_key(own.subnet, record.name)
+            identity, addresses = self._uplinks.get(key, ("", {}))
             if identity == record.identity:
                 uplinks[record.name] = addresses
         networks = self.networks()
@@ -131,9 +157,7 @@ class View:
         return tuple(sorted(self._blocks.get((record.name, record.identity), ())))
 
     def _remove(self, key: str) -> None:
-        node = self._nodes.pop(key, None)
-        if node is not None:
-            self._subnets[node.subnet].discard(key)
+        self._nodes.pop(key, None)
         block = self._owners.pop(key, None)
         if block is not None:
             self._blocks[block.node, block.identity].discard(block.prefix)
@@ -141,8 +165,8 @@ class View:
 
     def _add(self, key: str, record: object) -> None:
         if isinstance(record, NodeRecord):
-            self._nodes[key] = record
-            self._subnets.setdefault(record.subnet, set()).add(key)
+            if record.name == self._node or record.subnet == self.subnet:
+                self._nodes[key] = record
         elif isinstance(record, BlockRecord):
             self._owners[key] = record
             self._blocks.setdefault((record.node, record.identity), set()).add(record.prefix)
@@ -156,15 +180,20 @@ class View:
         try:
             self._uplinks[key] = _read_uplinks(value)
         except (ValueError, KeyError, TypeError, AttributeError, BadInputError) as error:
-            name = unquote(key.removeprefix(AGENTS))
+            name = unquote(key.rpartition("/")[2])
             raise BadInputError(
                 f"the agent of node {name} says no address ({error}): restart it"
             ) from error
 
 
-def agent_key(node: str) -> str:
+def agents_of(subnet: str) -> str:
+    """The keys under which agents of a subnet say where their nodes are start with this."""
+    return f"{AGENTS}{quote(subnet, safe='')}/"
+
+
+def agent_key(subnet: str, node: str) -> str:
     """The key under which a node's agent says where the node is."""
-    return AGENTS + quote(node, safe="")
+    return agents_of(subnet) + quote(node, safe="")
 
 
 def report_key(node: str, identity: str) -> str:

@@ -95,7 +95,7 @@ def test_a_neighbours_new_block_becomes_a_route_and_stays_one(node: Node) -> Non
     admit(node.store, claims)
     store = SqliteStore(node.store)
     uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
-    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    store.txn([], [Put(agent_key("subnet-1", "node-2"), dump_uplinks("i-node-2", uplinks))])
     node.start()
     owners = Addresses(store, "test", [NETWORK])
     theirs = {str(block) for block in owners.load().blocks("node-2")}
@@ -291,7 +291,7 @@ def test_a_node_that_starts_with_the_store_away_forwards_as_before(
     assert not owners.join([Claim(n, "subnet-1", f"i-{n}") for n in names], BUDGET).refused
     for name, address in (("node-2", "192.0.2.11"), ("node-3", "192.0.2.12")):
         uplinks = dict([parse_address(address)])
-        store.txn([], [Put(agent_key(name), dump_uplinks(f"i-{name}", uplinks))])
+        store.txn([], [Put(agent_key("subnet-1", name), dump_uplinks(f"i-{name}", uplinks))])
     with following(node, store) as follower:
         eventually(lambda: len(routes(node)) == 2)
         eventually((node.folder / FILE).exists)
@@ -317,7 +317,7 @@ def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -
     owners = Addresses(store, "test", [NETWORK])
     owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
     uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
-    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    store.txn([], [Put(agent_key("subnet-1", "node-2"), dump_uplinks("i-node-2", uplinks))])
     with following(node, store):
         eventually(lambda: len(routes(node)) == 2)
         eventually((node.folder / FILE).exists)
@@ -342,7 +342,7 @@ def test_what_was_known_stays_where_the_store_knows_the_node_no_more(node: Node)
     owners = Addresses(store, "test", [NETWORK])
     owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
     uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
-    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    store.txn([], [Put(agent_key("subnet-1", "node-2"), dump_uplinks("i-node-2", uplinks))])
     with following(node, store):
         eventually(lambda: len(routes(node)) == 2)
         eventually((node.folder / FILE).exists)
@@ -359,7 +359,7 @@ def test_routes_alone_under_another_plugin(node: Node) -> None:
     admit(node.store, claims)
     store = SqliteStore(node.store)
     uplinks = {Family.IPV4: parse_address("192.0.2.11")[1]}
-    store.txn([], [Put(agent_key("node-2"), dump_uplinks("i-node-2", uplinks))])
+    store.txn([], [Put(agent_key("subnet-1", "node-2"), dump_uplinks("i-node-2", uplinks))])
     node.options = ("--routes-only",)
     node.launch()
     eventually(lambda: len(routes(node)) == 1)

@@ -73,7 +73,7 @@ def say(store: SqliteStore, names: list[str]) -> None:
     for name in names:
         number = int(name.rpartition("-")[2])
         value = dump_uplinks(f"i-{name}", {Family.IPV4: first + 256 + number})
-        puts.append(Put(agent_key(name), value))
+        puts.append(Put(agent_key("subnet-1", name), value))
     store.txn([], puts)
 
 
