@@ -86,12 +86,14 @@ class Allocator:
         refused = {owner: reason for owner, reason in reasons.items() if reason}
         if any(one.claim.returned for one in open_.values()):
             state = self._take_back(list(open_.values()))
-        if not granting.demand(state, admitted).is_empty:
+        wanted = granting.demand(state, admitted)
+        if not wanted.is_empty:
             state = self._grant(admitted, budget, refused)
         left = granting.demand(state, admitted)
         refused.update(left.refused)
         self._answer(refused)
         self._settle(state, open_, {*refused, *left.owners})
+        state = self._take_back_from_released(state, wanted.owners)
         return Granted(state, refused, dict(self._unreadable))
 
     def _compare(self, state: State) -> None:
@@ -157,6 +159,18 @@ class Allocator:
             return Outcome(granting.returned(state, asked, self._addresses.tokens(blocks)), ())
 
         return self._addresses.change(decide).state
+
+    def _take_back_from_released(self, state: State, owners: Set[Owner]) -> State:
+        """End those who were granted something while an operator released them.
+
+        Another allocator's grant, the release and our grant can follow each other so closely that
+        our transaction finds all as it was read. Then a node would stay that nobody asks for.
+        """
+        if not owners:
+            return state
+        self._look()
+        gone = [o for o in sorted(owners) if claim_key(o) not in {*self._asked, *self._unreadable}]
+        return self._addresses.end(gone) if gone else state
 
     def _grant(
         self, admitted: list[Asked], budget: Mapping[Family, int], refused: dict[Owner, str]

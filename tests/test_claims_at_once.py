@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipam import claim_records, codec
@@ -113,8 +113,13 @@ _NODES = st.lists(
 )
 
 
+# One grants, the operator releases, and the other one grants what it has read before.
+_RELEASED_BETWEEN = [2, 2, 2, 0, 0, 0, 0, 1, 2, 2, 4, 2, 3, 3]
+
+
 @given(_NODES, st.booleans(), st.sampled_from([8, 1000]), st.lists(st.integers(0, 4), max_size=300))
 @settings(max_examples=examples(test=60, prove=600))
+@example([("nn", "i", [("look", 1)]), ("n", "i", [])], True, 8, _RELEASED_BETWEEN)
 def test_two_allocators_at_once_grant_nothing_twice_and_nothing_is_forgotten(
     nodes: list[tuple[str, str, list[Step]]],
     with_operator: bool,
