@@ -13,7 +13,7 @@ from tests.commands import Runner, is_one_line
 from tests.test_aws_commands import CLUSTER
 from tests.test_cluster import NAMES, write
 from tests.vpcs import Document, vpc_document, write_document
-from vpcrouter.fabric.codes import Ec2Error
+from vpcrouter.fabric.codes import Code, Ec2Error
 
 DENIED = Ec2Error("UnauthorizedOperation", "You are not authorized to perform this operation.")
 FULL = 1_000
@@ -93,12 +93,23 @@ def test_a_subnet_without_a_table_of_its_own_uses_the_main_one(
     assert rows(aws, "rtb-b")
 
 
-def test_a_table_that_vanishes_stops_no_other(command: Runner, aws: Served, cluster: Path) -> None:
-    gone = Ec2Error("InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-a' does not exist")
-    aws.disturbed.errors_before["CreateRoute"] = [gone]
+def test_a_table_that_vanishes_is_named_and_stops_no_other(
+    command: Runner, aws: Served, cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = aws.account.vpc.create_route
+
+    def gone(table: str, cidr: str, interface: str) -> None:
+        if table == "rtb-a":
+            raise Ec2Error(Code.TABLE_NOT_FOUND, f"The routeTable ID '{table}' does not exist")
+        create(table, cidr, interface)
+
+    monkeypatch.setattr(aws.account.vpc, "create_route", gone)
     ended = command("apply", "--yes", "-f", cluster)
-    assert ended.code in (0, 5)
-    assert rows(aws, "rtb-b")
+    assert ended.code == 5
+    assert is_one_line(ended.err)
+    assert "rtb-a: CreateRoute refused: The routeTable ID 'rtb-a' does not exist" in ended.err
+    assert "check which table the subnet uses" in ended.err
+    assert len(rows(aws, "rtb-b")) == 4
 
 
 @pytest.mark.parametrize(
