@@ -35,8 +35,8 @@ def on_a_disk_of_its_own(folder: Path, size: str, command: list[str]) -> str:
 
 @pytest.mark.usefixtures("root")
 def test_processes_that_are_killed_lose_nothing_and_own_nothing_twice(tmp_path: Path) -> None:
-    processes, kills = examples(test=4, prove=16), examples(test=3, prove=30)
-    operations = examples(test=120, prove=15_000)
+    processes, kills = examples(test=4, prove=16), examples(test=3, prove=200)
+    operations = examples(test=120, prove=100_000)
     numbers = [str(number) for number in (processes, operations, kills, SEED)]
     done = on_a_disk_of_its_own(tmp_path, "400m", [*STORM, str(tmp_path), *numbers])
     assert f"{kills} killed" in done
