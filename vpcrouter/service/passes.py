@@ -143,7 +143,7 @@ class _TableLane:
         step = job.step
         if self._is_doubtful(step.destination):
             return
-        if any(o.overlaps(step.destination) for o in self._open if o != step.destination):
+        if step.destination not in self._open and any(map(step.destination.overlaps, self._open)):
             self._whole.is_outdated = True
             return
         failure = self._problem(step)
@@ -228,7 +228,7 @@ class _TableLane:
         """Replace an entry by what it should be: the answer tells whether there is one."""
         shown = self._state.interface(record.destination)
         target = self._wanted.get(record.destination, shown or record.interface)
-        if target is None or target in self._tools.pending:
+        if target is None or target in self._tools.pending or self._whole.ground.is_dead(target):
             return
         hops = dict.fromkeys(hop for hop in (shown, *record.hops) if hop is not None)
         steps = [Step(Action.REPLACE, record.destination, target, hop, _UNKNOWN) for hop in hops]
