@@ -292,7 +292,7 @@ EVENTS: tuple[Callable[[History], None], ...] = (
 
 _BATCHES = 10
 
-_UNKNOWN_AND_OLD = (10_000_038, 17_000_012, 18_000_006, 21_000_029)
+_UNKNOWN_AND_OLD = (10_000_038, 17_000_012, 18_000_006, 21_000_029, 27_000_023)
 """Calls of unknown outcome, and reads after them that are from before: rare by chance."""
 
 

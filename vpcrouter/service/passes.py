@@ -18,6 +18,7 @@ from vpcrouter.fabric.port import (
     FabricUnavailableError,
     FullError,
     OutdatedError,
+    RefusedError,
     RetryLaterError,
     TableGoneError,
     ThrottledError,
@@ -228,8 +229,11 @@ class _TableLane:
         """Replace an entry by what it should be: the answer tells whether there is one."""
         shown = self._state.interface(record.destination)
         target = self._wanted.get(record.destination, shown or record.interface)
-        if target is None or target in self._tools.pending or self._whole.ground.is_dead(target):
+        if target is None or target in self._tools.pending:
             return
+        dead = self._whole.ground.is_dead(target)
+        if dead and any(job.step.destination == record.destination for job in self._jobs):
+            return  # its own step will tell
         hops = dict.fromkeys(hop for hop in (shown, *record.hops) if hop is not None)
         steps = [Step(Action.REPLACE, record.destination, target, hop, _UNKNOWN) for hop in hops]
         if any(map(self._would_fall, steps)):
@@ -245,6 +249,8 @@ class _TableLane:
             self._tools.intents.forget(self._table.id, record.destination)
         elif isinstance(error, OutdatedError) and error.code:  # none where it leads elsewhere
             self._take_out(record)
+        elif dead and isinstance(error, RefusedError):
+            self._open.discard(record.destination)  # it leads nowhere, whatever it is
         else:
             self._fail(step, error)
 
