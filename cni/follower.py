@@ -161,7 +161,7 @@ class Follower(threading.Thread):
             self._firewall.restore(
                 Rules(uplink.name, known.ranges, known.blocks, self._settings.kept)
             )
-            added, problems = host.put_back(known.routes, known.blocks, uplink)
+            added, problems = host.put_back(known.routes, uplink)
             host.allow_forwarding(uplink)
             self.standing.stale = max(self.standing.stale, added)
         except VpcrouterError as error:

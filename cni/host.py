@@ -163,16 +163,13 @@ class Host:
             found.append(f"foreign routes stand in the way of host routes to {listed}: remove them")
         return found
 
-    def put_back(
-        self, known: tuple[HostRoute, ...], own: tuple[Prefix, ...], uplink: Uplink
-    ) -> tuple[int, Sequence[str]]:
+    def put_back(self, known: tuple[HostRoute, ...], uplink: Uplink) -> tuple[int, Sequence[str]]:
         """Add what is missing of host routes that were known before; nothing is changed or removed.
 
         They may be old, so that they have a metric of their own: ``check`` puts the right ones in
         their place. Gives how many there are with it, and what cannot be added, in words.
         """
         present = tuple(self._all())
-        self._refuse(set(own) - _refused(present))
         ours = [r for r in present if r.protocol == PROTOCOL and r.via is not None]
         there = {route.destination for route in ours}
         missing = [route for route in known if route.destination not in there]

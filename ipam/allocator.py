@@ -16,7 +16,6 @@ from ipam.claim_records import (
     CLAIMS,
     REFUSALS,
     NodeClaim,
-    Owner,
     RefusalRecord,
     claim_key,
     decode_claim,
@@ -25,7 +24,7 @@ from ipam.claim_records import (
 )
 from ipam.errors import BadInputError
 from ipam.granting import Asked
-from ipam.model import State, changed_names
+from ipam.model import Owner, State, changed_names
 from ipam.placement import Outcome
 from ipam.prefix import Family
 from ipam.service import Addresses
@@ -169,8 +168,12 @@ class Allocator:
         if not owners:
             return state
         self._look()
-        gone = [o for o in sorted(owners) if claim_key(o) not in {*self._asked, *self._unreadable}]
+        gone = [owner for owner in sorted(owners) if not self._asks(claim_key(owner))]
         return self._addresses.end(gone) if gone else state
+
+    def _asks(self, key: str) -> bool:
+        """Whether there is such a claim, be it one that cannot be read."""
+        return key in self._asked or key in self._unreadable
 
     def _grant(
         self, admitted: list[Asked], budget: Mapping[Family, int], refused: dict[Owner, str]

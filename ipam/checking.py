@@ -15,7 +15,7 @@ from typing import TypeVar
 from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.errors import BadInputError, UnavailableError
-from ipam.model import Network, Node, Place, SubnetShare, check_groups, empty_space
+from ipam.model import Network, Node, Owner, Place, SubnetShare, check_groups, empty_space
 from ipam.network import check_network
 from ipam.networks import check_change
 from ipam.prefix import Prefix
@@ -23,7 +23,6 @@ from ipam.prefix import Prefix
 Reader = Callable[[str, bytes], object]
 """Reads a value under a key; raises BadInputError or UnavailableError where it is none."""
 
-Owner = tuple[str, str]
 
 _RESTORE = "restore it from a backup"
 _REMOVE = "remove this record if nobody uses the block, else restore the other from a backup"

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from ipam.codec import check_version
 from ipam.errors import BadInputError
+from ipam.model import Owner
 from ipam.prefix import Family, Prefix
 
 CLAIMS = "/claims/"
@@ -32,8 +33,6 @@ MOST_WANTED = 65_536
 _VERSION = 1
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
-Owner = tuple[str, str]
-"""A node by name and identity."""
 
 Wanted = Mapping[str, Mapping[Family, int]]
 """How many blocks a node wants to have, of each network and family."""

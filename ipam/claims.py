@@ -14,7 +14,6 @@ from ipam import codec
 from ipam.claim_records import (
     ANY_NETWORK,
     NodeClaim,
-    Owner,
     Return,
     alive_key,
     claim_key,
@@ -25,6 +24,7 @@ from ipam.claim_records import (
 )
 from ipam.codec import BlockRecord, NodeRecord
 from ipam.errors import BadInputError, ConflictError, UnavailableError
+from ipam.model import Owner
 from ipam.prefix import Family, Prefix
 from ipam.store.port import Compare, KeyValue, Put, Store
 

@@ -10,14 +10,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 
-from ipam.model import Node, Place, PlaceKey, State, SubnetShare, empty_space
+from ipam.model import Node, Owner, Place, PlaceKey, State, SubnetShare, empty_space
 from ipam.overlay import Overlay
 from ipam.prefix import Family, Prefix
 from ipam.space import Space
 from ipam.topology import subnet_segment
-
-Owner = tuple[str, str]
-"""A node by name and identity."""
 
 
 class Draft:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ipam import placement
-from ipam.claim_records import ANY_NETWORK, NodeClaim, Owner
+from ipam.claim_records import ANY_NETWORK, NodeClaim
 from ipam.draft import Draft
-from ipam.model import Claim, Node, State, families_of
+from ipam.model import Claim, Node, Owner, State, families_of
 from ipam.placement import Outcome, Refusal
 from ipam.prefix import Family, Prefix
 from ipam.releasing import take_back

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ipam.draft import Draft
 from ipam.model import space_around
@@ -266,7 +267,7 @@ class _Subnet:
     def _look(self, groups: Sequence[Prefix]) -> None:
         """Take in groups, in order: as adding each, but siblings are neighbours there."""
         before: Group | None = None
-        for space, prefix, load, free in measured(self._spaces, groups):
+        for space, prefix, load, free in measured(partial(space_around, self._spaces), groups):
             self.groups[prefix] = group = Group(prefix, load, free)
             if prefix.length < space.node_length:
                 self._heavy.append((-load, -free, prefix))

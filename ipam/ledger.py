@@ -14,13 +14,10 @@ from ipam import codec
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.draft import Draft
 from ipam.errors import BadInputError, UnavailableError
-from ipam.model import Network, Node, Place, State, SubnetShare, check_groups, state
+from ipam.model import Network, Node, Owner, Place, State, SubnetShare, check_groups, state
 from ipam.networks import check_change
 from ipam.prefix import Prefix
 from ipam.store.port import Changes, RangeResult
-
-Owner = tuple[str, str]
-"""A node by name and identity."""
 
 _LAYOUT = (codec.META, codec.NETWORKS, codec.IMPORTING)
 _OURS = (

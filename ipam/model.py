@@ -24,6 +24,7 @@ __all__ = [
     "Claim",
     "Network",
     "Node",
+    "Owner",
     "Place",
     "PlaceKey",
     "State",
@@ -111,6 +112,10 @@ class SubnetShare:
     id: str
     prefixes: tuple[Prefix, ...]
     groups: tuple[Prefix, ...]
+
+
+Owner = tuple[str, str]
+"""Who owns blocks: a node by name and identity."""
 
 
 @dataclass(frozen=True, slots=True)

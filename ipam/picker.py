@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 
 from ipam.draft import Draft
@@ -11,7 +12,7 @@ from ipam.groups import Arrangement
 from ipam.places import Places
 from ipam.pools import Option
 from ipam.prefix import Family, Prefix
-from ipam.space import Space
+from ipam.space import Space, measured
 
 _Loaded = tuple[int, int, Prefix]
 """An area with its load; its address decides between equals, as fast as numbers are compared."""
@@ -61,28 +62,13 @@ class Picker:
         self._areas = [area for option in self.options for area in self._places.areas(option)]
         self._open.clear()
         self._closing.clear()
-        for area, load, free in self._measured(sorted(self._areas, key=_value)):
+        around = partial(self._draft.space, self._subnet)
+        for _, area, load, free in measured(around, sorted(self._areas, key=_value)):
             if free:
                 heap = self._closing if area in self._plan.closing else self._open
                 heap.append((load, area.value, area))
         heapq.heapify(self._open)
         heapq.heapify(self._closing)
-
-    def _measured(self, areas: Sequence[Prefix]) -> Iterator[tuple[Prefix, int, int]]:
-        """Areas in order with their load and free node prefixes.
-
-        Only the spaces around them are looked at: where groups are many, a subnet has thousands.
-        """
-        start = 0
-        while start < len(areas):
-            space = self._draft.space(self._subnet, areas[start])
-            last, end = space.prefix.last, start + 1
-            while end < len(areas) and areas[end].value <= last:
-                end += 1
-            inside = areas[start:end]
-            for area, (load, free, _) in zip(inside, space.measure_each(inside), strict=True):
-                yield area, load, free
-            start = end
 
     def _put(self, taken: tuple[Space, Prefix] | None) -> Prefix | None:
         if taken is None:

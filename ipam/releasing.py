@@ -10,11 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ipam.draft import Draft
-from ipam.model import Node, State
+from ipam.model import Node, Owner, State
 from ipam.prefix import Prefix
-
-Owner = tuple[str, str]
-"""A node by name and identity."""
 
 
 def find(state: State, owner: Owner) -> Node | None:

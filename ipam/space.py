@@ -304,18 +304,21 @@ class Space:
 
 
 def measured(
-    spaces: Iterable[Space], prefixes: Sequence[Prefix]
+    around: Callable[[Prefix], Space | None], prefixes: Sequence[Prefix]
 ) -> Iterator[tuple[Space, Prefix, int, int]]:
     """Prefixes, each with the space around it, its load and its free node prefixes.
 
-    Both are disjoint, in order and of one family. Prefixes in none of the spaces are left out.
+    They are disjoint, in order and of one family. ``around`` gives the space around one, and is
+    asked once for each space: of thousands, only those that are needed are looked at. Prefixes in
+    no space are left out.
     """
     start = 0
-    for space in spaces:
-        first, last = space.prefix.value, space.prefix.last
-        while start < len(prefixes) and prefixes[start].value < first:
-            start += 1
-        end = start
+    while start < len(prefixes):
+        space, end = around(prefixes[start]), start + 1
+        if space is None:
+            start = end
+            continue
+        last = space.prefix.last
         while end < len(prefixes) and prefixes[end].value <= last:
             end += 1
         inside = prefixes[start:end]

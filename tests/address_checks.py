@@ -45,6 +45,14 @@ def assert_changes_known(before: State, after: State) -> None:
                 assert owner.name in said
 
 
+def assert_lineage(past: list[State], now: State) -> list[State]:
+    """What changed since some states and before is known; the latest few with this one."""
+    for before in past:
+        assert_changes_known(before, now)
+        assert_changes_known(now, before)
+    return [*past[-3:], now]
+
+
 def assert_disjoint(prefixes: Iterator[Prefix] | tuple[Prefix, ...]) -> None:
     """No two of them share an address."""
     for left, right in pairwise(sorted(prefixes)):

@@ -184,9 +184,11 @@ def test_what_was_known_before_is_added_and_takes_nothing_away(
 ) -> None:
     host.check(WANTED[:1], OWN[:1], uplink)
     moved = route("10.64.1.0/26", "192.0.2.99")
-    assert host.put_back((moved, *WANTED[1:]), OWN, uplink) == (2, [])
-    assert host.put_back((moved, *WANTED[1:2]), (), uplink) == (2, [])
-    assert host.put_back((), (), uplink) == (2, [])
+    host.refuse(OWN)
+    assert host.put_back((moved, *WANTED[1:]), uplink) == (2, [])
+    host.refuse(())
+    assert host.put_back((moved, *WANTED[1:2]), uplink) == (2, [])
+    assert host.put_back((), uplink) == (2, [])
     own = {str(block): None for block in OWN}
     assert kernel_routes(space) == {**own, **expected(WANTED)}
     assert metrics(space) == {
@@ -201,7 +203,8 @@ def test_what_is_known_takes_the_place_of_what_was(
 ) -> None:
     gone = route("10.64.7.0/26", "192.0.2.17")
     moved = route("10.64.1.0/26", "192.0.2.99")
-    assert host.put_back((gone, moved, *WANTED[1:]), OWN, uplink) == (4, [])
+    host.refuse(OWN)
+    assert host.put_back((gone, moved, *WANTED[1:]), uplink) == (4, [])
     assert host.follow(WANTED, OWN, uplink) == []
     assert metrics(space) == {destination: [METRIC] for destination in expected(WANTED)}
     assert expected(WANTED).items() <= kernel_routes(space).items()
@@ -211,7 +214,7 @@ def test_what_cannot_be_put_back_is_said_and_the_rest_is(
     space: Namespace, host: Host, uplink: Uplink
 ) -> None:
     far = route("10.64.9.0/26", "198.51.100.1")
-    stale, (said,) = host.put_back((far, *WANTED), OWN, uplink)
+    stale, (said,) = host.put_back((far, *WANTED), uplink)
     assert stale == len(WANTED)
     assert "1 host routes cannot be put back, the first to 10.64.9.0/26" in said
     assert metrics(space).keys() == expected(WANTED).keys()

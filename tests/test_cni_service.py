@@ -312,7 +312,8 @@ def test_a_node_that_starts_with_the_store_away_forwards_as_before(
         assert follower.standing.stale == 0
 
 
-def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -> None:
+def known_with_a_neighbour(node: Node) -> Away:
+    """A store with this node and another one, of which the disk has been told."""
     store = Away()
     owners = Addresses(store, "test", [NETWORK])
     owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
@@ -321,6 +322,11 @@ def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -
     with following(node, store):
         eventually(lambda: len(routes(node)) == 2)
         eventually((node.folder / FILE).exists)
+    return store
+
+
+def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -> None:
+    store = known_with_a_neighbour(node)
     before, table = routes(node), rules(node, "list", "ruleset")
     store.is_away = True
     known = LastKnownFile(node.folder / FILE, "node-1", "i-node-1")
@@ -338,14 +344,7 @@ def test_a_new_start_of_the_agent_removes_nothing_for_what_it_knew(node: Node) -
 
 
 def test_what_was_known_stays_where_the_store_knows_the_node_no_more(node: Node) -> None:
-    store = Away()
-    owners = Addresses(store, "test", [NETWORK])
-    owners.join([Claim(n, "subnet-1", f"i-{n}") for n in ("node-1", "node-2")], BUDGET)
-    uplinks = dict(map(parse_address, ("192.0.2.11", "2001:db8::11")))
-    store.txn([], [Put(agent_key("subnet-1", "node-2"), dump_uplinks("i-node-2", uplinks))])
-    with following(node, store):
-        eventually(lambda: len(routes(node)) == 2)
-        eventually((node.folder / FILE).exists)
+    known_with_a_neighbour(node)
     before = routes(node)
     lose_power(node)
     with following(node, Away()) as follower:

@@ -160,8 +160,8 @@ def cluster_file(source: AwsSource, networks: Sequence[Prefix]) -> str:
     if source.endpoint:
         lines.append(f'  endpoint: "{source.endpoint}"\n')
     if source.role is not None:
-        secret = source.role.external_id
-        external_id = "" if secret is None else f', external_id: "{secret}"'
+        given = source.role.external_id
+        external_id = "" if given is None else f', external_id: "{given}"'
         lines.append(f'  role: {{arn: "{source.role.arn}"{external_id}}}\n')
     return (
         "version: 1\n"

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from ipam.errors import UnavailableError
 from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.codes import Code
 from vpcrouter.fabric.port import (
     Clock,
     FabricError,
     FabricUnavailableError,
     FullError,
     OutdatedError,
-    RefusedError,
     RetryLaterError,
     TableGoneError,
     ThrottledError,
@@ -249,7 +249,7 @@ class _TableLane:
             self._tools.intents.forget(self._table.id, record.destination)
         elif isinstance(error, OutdatedError) and error.code:  # none where it leads elsewhere
             self._take_out(record)
-        elif dead and isinstance(error, RefusedError):
+        elif dead and error.code == Code.INTERFACE_NOT_FOUND:
             self._open.discard(record.destination)  # it leads nowhere, whatever it is
         else:
             self._fail(step, error)
