@@ -20,8 +20,9 @@ from tests.optimum.case import (
     Case,
     all_trees,
     blocked_by_foreign,
-    fewest_unserved_blocks,
+    least_unserved,
     read,
+    size,
     suits_exactness,
 )
 from tests.optimum.claims import EntriesBelow, check, claims
@@ -119,7 +120,7 @@ def test_whatever_the_tables_hold_what_is_claimed_is_true(cluster: Snapshot) -> 
 
 @settings(max_examples=examples(test=100, prove=1_000))
 @given(cluster=snapshots(SHAPE))
-def test_as_few_blocks_as_possible_go_without(cluster: Snapshot) -> None:
+def test_as_few_blocks_as_possible_go_without_and_of_those_the_lightest(cluster: Snapshot) -> None:
     for table, mine in zip(cluster.route_tables, plan(cluster).tables, strict=True):
         for family in mine.proof:
             trees = all_trees(cluster, table, family)
@@ -128,8 +129,10 @@ def test_as_few_blocks_as_possible_go_without(cluster: Snapshot) -> None:
             for subnet in subnets - blocked_by_foreign(table, trees):
                 alone = program.fewest_entries(read(cluster, table, family, subnets - {subnet}))
                 fewest[subnet] = None if alone is None else alone.entries
-            without = sum(each.blocks for each in mine.unserved if each.family is family)
-            assert without == fewest_unserved_blocks(cluster, table, family, fewest)
+            without = [each for each in mine.unserved if each.family is family]
+            blocks, weight = size(trees, [each.subnet for each in without])
+            assert blocks == sum(each.blocks for each in without)
+            assert (blocks, weight) == least_unserved(cluster, table, family, fewest)
 
 
 @pytest.mark.parametrize("make", [SMALL_ODD, LARGER, LARGER_ODD], ids=["odd", "larger", "both"])

@@ -192,26 +192,32 @@ def loads(case: Case, entries: Iterable[Entry], names: Mapping[str, str]) -> dic
 # Who goes without.
 
 
-def fewest_unserved_blocks(
+def least_unserved(
     cluster: Snapshot, table: RouteTable, family: Family, fewest: Mapping[str, int | None]
-) -> int:
-    """The least number of blocks that a plan must leave out.
+) -> tuple[int, Fraction]:
+    """The fewest blocks that a plan must leave out, and the least that so few can weigh.
 
     ``fewest`` is, for each subnet with blocks, the entries that serving it takes at least, or None
     where no number is enough. Where what stays takes more than the budget whoever is served,
     nobody is.
     """
     trees = all_trees(cluster, table, family)
-    blocks = {s: sum(len(t.blocks) for t in trees if t.subnet == s) for s in fewest}
     stays = {s: len(staying(cluster, table, family, s, trees)) for s in fewest}
     able = {s: count for s, count in fewest.items() if count is not None}
     sizes = [
-        sum(blocks[s] for s in fewest if s not in served)
+        size(trees, fewest.keys() - set(served))
         for number in range(len(able) + 1)
         for served in combinations(able, number)
         if sum(able[s] if s in served else stays[s] for s in fewest) <= table.budget.get(family, 0)
     ]
-    return min(sizes, default=sum(blocks.values()))
+    return min(sizes, default=size(trees, fewest))
+
+
+def size(trees: Iterable[Tree], subnets: Iterable[str]) -> tuple[int, Fraction]:
+    """How many blocks these subnets have, and what they weigh together."""
+    wanted = set(subnets)
+    weights = [b.weight for tree in trees if tree.subnet in wanted for b in tree.blocks]
+    return len(weights), sum(weights, Fraction(0))
 
 
 def blocked_by_foreign(table: RouteTable, trees: Iterable[Tree]) -> set[str]:

@@ -126,7 +126,8 @@ def choose(view: FamilyView, table: RouteTable, slack: float, burden: Floats) ->
         return Chosen({}, everything, None, None, None, ())
     weight = table_weights(view, table, view.trees)
     forced = _direct_only(view, table, weight, budget)
-    selection = select(view, table, {s: part.count for s, part in forced.items()}, budget)
+    counts = {subnet: part.count for subnet, part in forced.items()}
+    selection = select(view, table, weight, counts, budget)
     present = _present(view, table)
     fixed: dict[Prefix, int] = {}
     trees: list[Tree] = []

@@ -1,8 +1,9 @@
 """Which subnets a table can serve in a family, when not all of them can be.
 
 A subnet without an allowed plan is left alone: its entries stay and count. Where the budget is too
-small for the rest, the subnets that go without are those with the fewest blocks together: a
-0/1 knapsack, solved exactly by dynamic programming over the budget.
+small for the rest, the subnets that go without are those with the fewest blocks together, and of
+several such choices the one that leaves out the least weight: a 0/1 knapsack, solved exactly (but
+for the rounding of sums of weights) by dynamic programming over the budget.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpcrouter.model import Entry, Role, RouteTable, Unserved
+from vpcrouter.planner.arrays import Floats
 from vpcrouter.planner.problem import FamilyView, Tree
 
 
@@ -30,16 +32,32 @@ class _Demand:
     """What serving a subnet takes: entries at least, or a reason why it cannot be."""
 
     subnet: int
-    blocks: int
+    trees: tuple[Tree, ...]
     entries: int
     kept: tuple[Entry, ...]
     obstacle: str | None
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks are in the subnet."""
+        return sum(tree.last - tree.first for tree in self.trees)
+
+    def weight(self, of_rows: Floats) -> float:
+        """What these blocks weigh."""
+        return sum(float(of_rows[tree.first : tree.last].sum()) for tree in self.trees)
+
 
 def select(
-    view: FamilyView, table: RouteTable, direct_entries: Mapping[int, int], budget: int
+    view: FamilyView,
+    table: RouteTable,
+    weight: Floats,
+    direct_entries: Mapping[int, int],
+    budget: int,
 ) -> Selection:
-    """Choose; ``direct_entries`` is what it takes in subnets where nobody forwards for others."""
+    """Choose; ``direct_entries`` is what it takes in subnets where nobody forwards for others.
+
+    ``weight`` is that of each row in this table.
+    """
     trees_of: dict[int, list[Tree]] = {}
     for tree in view.trees:
         trees_of.setdefault(tree.subnet, []).append(tree)
@@ -49,7 +67,7 @@ def select(
     ]
     able = [demand for demand in demands if demand.obstacle is None]
     fixed = sum(len(demand.kept) for demand in demands if demand.obstacle is not None)
-    served = _knapsack(able, budget - fixed)
+    served = _knapsack(able, weight, budget - fixed)
     trees = tuple(tree for tree in view.trees if tree.subnet in served)
     left_out = [demand for demand in demands if demand.subnet not in served]
     short = f"its entries do not fit the budget of {budget}: raise the quota"
@@ -79,7 +97,7 @@ def _demand(
     entries = len(trees) if crew or direct is None else direct
     return _Demand(
         subnet,
-        sum(tree.last - tree.first for tree in trees),
+        tuple(trees),
         entries,
         _kept(view, table, subnet, trees),
         _obstacle(view, table, subnet, trees, crew > 0 or direct is not None),
@@ -122,8 +140,8 @@ def _kept(
     return tuple(entry for entry in table.entries if stays(entry))
 
 
-def _knapsack(demands: Sequence[_Demand], room: int) -> frozenset[int]:
-    """The subnets to serve: fewest blocks left out, with at most ``room`` entries in all.
+def _knapsack(demands: Sequence[_Demand], weight: Floats, room: int) -> frozenset[int]:
+    """The subnets to serve: fewest blocks left out, then least weight, with ``room`` entries.
 
     An entry that would stay for a subnet left out is room that serving it gives back. Where what
     stays takes more than ``room`` whatever is chosen, nobody is served and nothing changes.
@@ -136,15 +154,20 @@ def _knapsack(demands: Sequence[_Demand], room: int) -> frozenset[int]:
         return frozenset()
     if sum(c for _, c in rest) <= free:
         return frozenset(served | {d.subnet for d, _ in rest})
-    best = np.zeros(free + 1, dtype=np.int64)
+    # By entries taken at most: the most blocks that can be served, and the most weight with those.
+    blocks = np.zeros(free + 1, dtype=np.int64)
+    heaviest = np.zeros(free + 1)
     taken = np.zeros((len(rest), free + 1), dtype=np.bool_)
     for position, (demand, price) in enumerate(rest):
         if price > free:
             continue
-        with_it = best[: free + 1 - price] + demand.blocks
-        better = with_it > best[price:]
+        more = blocks[: free + 1 - price] + demand.blocks
+        heavier = heaviest[: free + 1 - price] + demand.weight(weight)
+        better = more > blocks[price:]
+        better |= (more == blocks[price:]) & (heavier > heaviest[price:])
         taken[position, price:] = better
-        best[price:] = np.where(better, with_it, best[price:])
+        blocks[price:] = np.where(better, more, blocks[price:])
+        heaviest[price:] = np.where(better, heavier, heaviest[price:])
     at = free
     for position in range(len(rest) - 1, -1, -1):
         if taken[position, at]:
