@@ -100,7 +100,6 @@ def test_families_are_counted_apart(vpc: Observation) -> None:
         Family.IPV6: QUOTA - COUNTED_IPV6,
     }
     assert table.budget == {family: limit - 2 for family, limit in table.limit.items()}
-    assert table.own_subnet_weight == 0.5
 
 
 @pytest.mark.parametrize(("quota", "limit", "budget"), [(0, 0, 0), (4, 0, 0), (5, 1, 0), (7, 3, 1)])

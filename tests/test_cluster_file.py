@@ -8,7 +8,7 @@ import pytest
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
-from vpcrouter.config import FabricSettings, SimulatedSource, load_cluster
+from vpcrouter.config import Ceiling, FabricSettings, SimulatedSource, load_cluster
 from vpcrouter.fabric.aws.settings import AssumedRole, AwsSource
 
 MINIMAL = """\
@@ -39,7 +39,8 @@ fabric:
   reserve: 0
 nodes:
   kubernetes: sub/nodes.json
-planning: {slack: 0, weights: equal, capacity: equal, own_subnet_weight: 0.25}
+planning:
+  {slack: 0, weights: equal, capacity: equal, own_subnet_weight: 0.25, removals: {share: 0.2}}
 store: state/prod.db
 """
 
@@ -63,6 +64,7 @@ def test_defaults_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert cluster.nodes == tmp_path / "nodes.json"
     assert (cluster.planning.slack, cluster.planning.own_subnet_weight) == (0.05, 1.0)
     assert (cluster.planning.weights, cluster.planning.capacity) == ("equal", "equal")
+    assert cluster.planning.ceiling == Ceiling(share=0.5, few=10)
     assert cluster.store == Path("/var/state/vpcrouter/openb.db")
 
 
@@ -193,6 +195,8 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "slack inf": ("slack: 0,", "slack: .inf,", 20, r"planning\.slack: should be a finite number"),
     "weights": ("weights: equal", "weights: cpu", 20, r"planning\.weights: should be 'equal'"),
     "own weight": ("0.25", "1e400", 20, r"planning\.own_subnet_weight"),
+    "own weight text": ("0.25", "aut", 20, r"own_subnet_weight: should be a number or auto$"),
+    "own weight below 0": ("0.25", "-1", 20, r"own_subnet_weight: should be greater than or eq"),
     "path": ("sub/nodes.json", "''", 19, r"nodes\.kubernetes"),
     "a list instead": ("nodes:\n  kubernetes: sub/nodes.json", "nodes: [a]", 18, r"a mapping"),
     "twice": ("reserve: 0", "quota: 1", 17, r"fabric\.quota: is given twice"),

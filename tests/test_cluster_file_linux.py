@@ -74,3 +74,9 @@ def test_the_machines_own_namespace_is_the_default(tmp_path: Path) -> None:
 def test_errors_name_the_field(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         load_cluster(write(tmp_path, TEXT.replace(old, new)))
+
+
+def test_who_else_sends_in_a_segment_is_not_known(tmp_path: Path) -> None:
+    text = TEXT + "planning: {own_subnet_weight: auto}\n"
+    with pytest.raises(BadInputError, match=r"own_subnet_weight: auto needs a cloud .* a number"):
+        load_cluster(write(tmp_path, text))

@@ -11,6 +11,7 @@ from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.port import NetworkInterface, Observation, PrefixList, Row, Table
 from vpcrouter.membership import Member
 from vpcrouter.model import Block, Entry, Node, RouteTable, Snapshot, Subnet, snapshot
+from vpcrouter.own_weight import OwnWeight, with_own_weights
 from vpcrouter.ownership import RouteRecord
 from vpcrouter.problems import Problem
 
@@ -28,7 +29,7 @@ class TableSettings:
 
     families: tuple[Family, ...]
     reserve: int
-    own_subnet_weight: float
+    own_subnet_weight: OwnWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ def assemble(
     known = {subnet.id for subnet in observation.subnets}
     owners = [owner for owner in state.owners() if owner.subnet in known]
     nodes, blocks = _nodes(observation, members, owners, measures)
+    tables = route_tables(observation, records, settings)
+    own_weight = settings.own_subnet_weight
     return snapshot(
         subnets=(
             Subnet(subnet.id, subnet.zone, subnet.table, state.prefixes(subnet.id))
@@ -61,7 +64,7 @@ def assemble(
         ),
         nodes=nodes,
         blocks=blocks,
-        route_tables=route_tables(observation, records, settings),
+        route_tables=with_own_weights(tables, own_weight, observation, members.values(), owners),
     )
 
 
@@ -75,7 +78,10 @@ def lost_subnets(observation: Observation, state: State) -> tuple[Problem, ...]:
 def route_tables(
     observation: Observation, records: Records, settings: TableSettings
 ) -> tuple[RouteTable, ...]:
-    """Every table that a subnet uses: what is ours, what is not, and how many entries it takes."""
+    """Every table that a subnet uses: what is ours, what is not, and how many entries it takes.
+
+    Blocks have their full weight in all of them.
+    """
     used = {subnet.table for subnet in observation.subnets}
     return tuple(
         _route_table(table, observation.quota, records, settings)
@@ -100,7 +106,6 @@ def _route_table(
         id=table.id,
         limit=limit,
         budget={family: max(0, limit[family] - settings.reserve) for family in Family},
-        own_subnet_weight=settings.own_subnet_weight,
         entries=tuple(sorted(Entry(d, r.target) for d, r in ours.items() if isinstance(d, Prefix))),
         foreign=tuple(sorted({p for row in foreign for p in _destinations(row)} - ours.keys())),
     )

@@ -7,10 +7,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ipam.errors import BadInputError
 from ipam.model import Network
@@ -29,6 +35,7 @@ from vpcrouter.network_fields import (
     Strict,
     read_networks,
 )
+from vpcrouter.own_weight import OwnWeight
 from vpcrouter.positioned import Document, Where, read_yaml
 
 
@@ -68,14 +75,15 @@ class Planning:
 
     ``weights`` says what a block weighs: 1 (equal), by its node's class, or as measured;
     ``capacity`` what a node can carry: 1 (equal), or Gbit/s by its instance type.
-    ``own_subnet_weight`` multiplies, in each table, the weight of blocks of subnets that use it.
+    ``own_subnet_weight`` multiplies, in each table, the weight of blocks of subnets that use it
+    ("auto": 0 in the table of a single subnet that only nodes use, else 1).
     ``max_load`` is the largest load to accept for the sake of the soft limit; None: any.
     """
 
     slack: float
     weights: Literal["equal", "class", "measured"]
     capacity: Literal["equal", "instance"]
-    own_subnet_weight: float
+    own_subnet_weight: OwnWeight
     max_load: float | None
 
 
@@ -104,6 +112,9 @@ def load_cluster(path: Path) -> ClusterFile:
     except ValidationError as error:
         raise _first_error(document, error.errors(include_url=False)) from error
     folder = path.parent
+    own: OwnWeight = model.planning.own_subnet_weight
+    if own == "auto" and isinstance(model.fabric, _LinuxFabric):
+        raise document.error(("planning", "own_subnet_weight"), _NOBODY_KNOWS)
     return ClusterFile(
         path=path,
         cluster=model.cluster,
@@ -120,7 +131,7 @@ def load_cluster(path: Path) -> ClusterFile:
             slack=model.planning.slack,
             weights=model.planning.weights,
             capacity=model.planning.capacity,
-            own_subnet_weight=model.planning.own_subnet_weight,
+            own_subnet_weight=own,
             max_load=model.planning.max_load,
         ),
         store=_default_store(model.cluster)
@@ -204,6 +215,10 @@ def _default_store(cluster: str) -> Path:
     return home / "vpcrouter" / f"{cluster}.db"
 
 
+_NOBODY_KNOWS = (
+    "auto needs a cloud that lists all network interfaces, and a Linux router knows those of nodes "
+    "only: give a number"
+)
 _KERNEL_TABLES = range(253, 256)  # default, main, local
 
 # The shape of the file. Networks have a module of their own.
@@ -283,11 +298,24 @@ class _Nodes(Strict):
     kubernetes: _PathText
 
 
+def _own_weight(value: object, number: ValidatorFunctionWrapHandler) -> OwnWeight:
+    """A number, or auto. Raises PydanticCustomError for another word."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str):
+        raise PydanticCustomError("own_weight", "should be a number or auto")
+    return cast("float", number(value))
+
+
+# A number for pydantic, since what is wrong with a member of a union is reported for each of them.
+_OwnWeight = Annotated[float, Field(ge=0, le=1_000_000), WrapValidator(_own_weight)]
+
+
 class _Planning(Strict):
     slack: float = Field(0.05, ge=0, le=100)
     weights: Literal["equal", "class", "measured"] = "equal"
     capacity: Literal["equal", "instance"] = "equal"
-    own_subnet_weight: float = Field(1.0, ge=0, le=1_000_000)
+    own_subnet_weight: _OwnWeight = 1.0
     max_load: float | None = Field(None, ge=0, le=1e15)
 
 
