@@ -26,7 +26,8 @@ from ipam.prefix import Prefix
 from ipam.store.port import Compare, Put, Store
 
 _PAUSE = 0.25  # seconds between looks at the store, at most
-_CHECK = 10.0  # seconds between looks at what others have changed
+_CHECK = 10.0  # seconds between looks at what others have changed without its being told
+_SOONEST = 1.0  # seconds from one look to the next, where it is told that they do
 _REPORT = 60  # seconds between reports of how much blocks are used
 _AGAIN = 1.0  # seconds until the next attempt
 _KEEP = 2.0  # seconds between writing down what is known, at least
@@ -96,11 +97,14 @@ class Follower(threading.Thread):
         self._firewall = Firewall()
         self._said: set[str] = set()
         self._checked = self._reported = float("-inf")
+        self._disturbed = False
         self._seen: Surroundings | None = None
         self._known: LastKnown | None = None
         self._kept: LastKnown | None = None
         self._kept_at = float("-inf")
         self._loads: dict[Prefix, Load] = {}
+        self._unrouted: tuple[Prefix, ...] = ()
+        self._told: tuple[Prefix, ...] = ()
 
     def stop(self) -> None:
         """End soon; what the node's network is stays."""
@@ -137,16 +141,28 @@ class Follower(threading.Thread):
 
     def _keep(self, host: Host) -> None:
         """With the store away: what others change is still set right."""
-        if time.monotonic() < self._checked + _CHECK:
+        if not self._must_check(host):
             return
         if self._seen is None:
-            self._checked = time.monotonic()
+            self._note_check()
             self._put_back(host)
             return
         try:
             self._act(host, host.uplink(self._settings.uplink), self._seen)
         except VpcrouterError as error:
             self._say(str(error))
+
+    def _must_check(self, host: Host) -> bool:
+        """Whether it is time to look at what others may have changed.
+
+        At once where the kernel tells of it; but who fights with us is not to keep us busy.
+        """
+        self._disturbed = host.disturbed() or self._disturbed
+        return time.monotonic() >= self._checked + (_SOONEST if self._disturbed else _CHECK)
+
+    def _note_check(self) -> None:
+        self._checked = time.monotonic()
+        self._disturbed = False
 
     def _put_back(self, host: Host) -> None:
         """What was known before this start: what is missing of it is added, nothing is removed."""
@@ -185,7 +201,7 @@ class Follower(threading.Thread):
             changed = True
             while not self._stopping.is_set():
                 self.standing.heard = time.monotonic()
-                if changed or time.monotonic() >= self._checked + _CHECK:
+                if changed or self._must_check(host):
                     self._pass(host, store, view, feed)
                 self._write_down()
                 if holdings is not None:
@@ -205,11 +221,11 @@ class Follower(threading.Thread):
             self._keep(host)
             return
         is_new = seen != self._seen
-        if is_new or time.monotonic() >= self._checked + _CHECK:
+        if is_new or self._must_check(host):
             self._act(host, uplink, seen)
             key = agent_key(seen.subnet, self._who.node)
             self._write(store, key, self._uplinks(uplink))
-            self._tell(store, seen, feed.revision, is_new)
+            self._tell(store, seen, feed.revision, is_new or self._unrouted != self._told)
             self._seen = seen
             routes = wanted_routes(seen.neighbours, seen.uplinks)
             self._known = LastKnown(feed.revision, seen.ranges, seen.blocks, routes)
@@ -242,8 +258,8 @@ class Follower(threading.Thread):
         routes = wanted_routes(seen.neighbours, seen.uplinks)
         rules = Rules(uplink.name, seen.ranges, seen.blocks, self._settings.kept)
         host.refuse(seen.blocks)
-        if self._seen is None or time.monotonic() >= self._checked + _CHECK:
-            self._checked = time.monotonic()
+        if self._seen is None or self._must_check(host):
+            self._note_check()
             host.keep_split_horizon()
             self._firewall.check(rules)
             problems = host.check(routes, seen.blocks, uplink)
@@ -255,7 +271,8 @@ class Follower(threading.Thread):
             self._say(problem)
         self.standing.routes = len(routes)
         self.standing.stale = 0
-        self.standing.unrouted = len(seen.unrouted)
+        self._unrouted = tuple(sorted({*seen.unrouted, *host.missing(routes)}))
+        self.standing.unrouted = len(self._unrouted)
 
     def _uplinks(self, uplink: Uplink) -> bytes:
         return dump_uplinks(self._who.identity, uplink.addresses)
@@ -272,8 +289,9 @@ class Follower(threading.Thread):
             is_new = True
         if is_new:
             self.standing.revision = revision
-            report = Report(revision, seen.unrouted, self._loads, _REPORT)
+            report = Report(revision, self._unrouted, self._loads, _REPORT)
             self._write(store, report_key(self._who.node, self._who.identity), dump_report(report))
+            self._told = self._unrouted
 
     def _write(self, store: Store, key: str, value: bytes) -> None:
         present = store.get(key)

@@ -19,6 +19,7 @@ from cni import netlink
 from cni.hostroutes import PROTOCOL, HostRoute, PresentRoute, route_changes
 from cni.kernel import Kernel, KernelError
 from cni.netlink import SOCKET_FAMILY, Route
+from cni.notices import Notices
 from cni.transit import MARK
 from ipam.errors import BadInputError, UnavailableError
 from ipam.prefix import Family, Prefix, parse_address
@@ -53,6 +54,7 @@ class Host:
     def __init__(self) -> None:
         self._kernel = IPRoute()
         self._routes = Kernel()
+        self._notices = Notices(frozenset(_RULES), METRIC)
         self._put: dict[Prefix, int] = {}
         self._uplink = 0
         self._refused: tuple[Prefix, ...] = ()
@@ -63,6 +65,7 @@ class Host:
     def __exit__(self, *_: object) -> None:
         self._kernel.close()
         self._routes.close()
+        self._notices.close()
 
     def uplink(self, name: str) -> Uplink:
         """The interface of this name, or that of the default route if the name is empty."""
@@ -163,6 +166,17 @@ class Host:
             found.append(f"foreign routes stand in the way of host routes to {listed}: remove them")
         return found
 
+    def disturbed(self) -> bool:
+        """Whether others have changed anything of ours that ``check`` would set right.
+
+        As far as the kernel tells: not everything is told.
+        """
+        return self._notices.disturbed(self._routes.port, self._uplink)
+
+    def missing(self, wanted: Iterable[HostRoute]) -> tuple[Prefix, ...]:
+        """To which of these there is no host route, after ``follow`` or ``check`` of them."""
+        return tuple(r.destination for r in wanted if r.destination not in self._put)
+
     def put_back(self, known: tuple[HostRoute, ...], uplink: Uplink) -> tuple[int, Sequence[str]]:
         """Add what is missing of host routes that were known before; nothing is changed or removed.
 
@@ -182,23 +196,18 @@ class Host:
         """Answer for addresses of our own blocks that no pod has: they must not go back."""
         present = _refused(routes)
         self._refuse(set(own) - present)
-        with _explained("routes for unassigned addresses cannot be changed"):
-            for block in present - set(own):
-                self._kernel.route(
-                    "del", **_destination(block), type="unreachable", priority=METRIC
-                )
+        gone = [netlink.delete_refusal(b, PROTOCOL, METRIC) for b in present - set(own)]
+        self._change_refusals(gone)
         self._refused = own
 
     def _refuse(self, blocks: Iterable[Prefix]) -> None:
+        self._change_refusals([netlink.refuse_prefix(b, PROTOCOL, METRIC) for b in blocks])
+
+    def _change_refusals(self, messages: Sequence[bytes]) -> None:
         with _explained("routes for unassigned addresses cannot be changed"):
-            for block in blocks:
-                self._kernel.route(
-                    "replace",
-                    **_destination(block),
-                    type="unreachable",
-                    proto=PROTOCOL,
-                    priority=METRIC,
-                )
+            for place, code in enumerate(self._routes.put_all(messages)):
+                if code not in (0, errno.ESRCH):
+                    raise KernelError(code, place)
 
     def _all(self) -> Iterator[Route]:
         try:
@@ -269,10 +278,6 @@ def _move(route: HostRoute, uplink: Uplink) -> bytes:
 
 def _delete(destination: Prefix, metric: int) -> bytes:
     return netlink.delete_gateway_route(destination, PROTOCOL, metric)
-
-
-def _destination(prefix: Prefix) -> dict[str, object]:
-    return {"family": SOCKET_FAMILY[prefix.family], "dst": str(prefix), "table": _MAIN_TABLE}
 
 
 def _switch(family: str, interface: str, name: str) -> Path:

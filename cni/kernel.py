@@ -29,13 +29,18 @@ class KernelError(Exception):
 
 
 class Kernel:
-    """A routing socket of the network namespace in which this is made. For one thread."""
+    """A routing socket of the network namespace in which this is made. For one thread.
+
+    By ``port`` everybody who is told of changes knows which ones were made here.
+    """
 
     def __init__(self) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
         self._socket.settimeout(_PATIENCE)
+        self._socket.bind((0, 0))
+        self.port: int = self._socket.getsockname()[0]
         self._next = 1
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ NEW_LINK, DELETE_LINK, GET_LINK, SET_LINK = 16, 17, 18, 19
 NEW_ADDRESS = 20
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR = 28
+DELETE_RULE = 33
 ERROR, DONE = 2, 3
 
 REQUEST, ACKNOWLEDGE, INTERRUPTED, DUMP = 0x1, 0x4, 0x10, 0x300
@@ -60,6 +61,7 @@ _L3S = 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
 _NDA_DST, _NDA_LLADDR = 1, 2
+_FRA_PRIORITY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: ``kind`` is its message type, ``error`` a positive errno or 0, and its body."""
+    """One answer: ``kind`` is its message type, ``error`` a positive errno or 0, and its body.
+
+    ``port`` is the socket's that asked for it, be it for a change that all are told of.
+    """
 
     kind: int
     flags: int
     sequence: int
     error: int
     body: bytes
+    port: int = 0
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
@@ -123,10 +129,10 @@ def replies(datagram: bytes) -> Iterator[Reply]:
     """The answers in what one read of the socket gave."""
     position = 0
     while position + _HEADER.size <= len(datagram):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(datagram, position)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(datagram, position)
         body = datagram[position + _HEADER.size : position + length]
         error = -int.from_bytes(body[:4], "little", signed=True) if kind == ERROR else 0
-        yield Reply(kind, flags, sequence, error, body)
+        yield Reply(kind, flags, sequence, error, body, port)
         position += max((length + 3) & ~3, _HEADER.size)
 
 
@@ -141,6 +147,17 @@ def parse_link(body: bytes) -> Link:
     mtu = int.from_bytes(found.get(_IFLA_MTU, b""), "little")
     beside = alias.decode("utf-8", "replace")
     return Link(index, name.decode(), flags, state, peer, mac, mtu, beside)
+
+
+def link_index(body: bytes) -> int:
+    """The index of the link in a reply of kind NEW_LINK or DELETE_LINK."""
+    index: int = _LINK.unpack_from(body)[2]
+    return index
+
+
+def rule_priority(body: bytes) -> int:
+    """The priority of the rule in a reply of kind DELETE_RULE."""
+    return int.from_bytes(_attributes(body, _ROUTE.size).get(_FRA_PRIORITY, b""), "little")
 
 
 def route_type(body: bytes) -> int:
@@ -321,6 +338,20 @@ def _by_gateway(destination: Prefix, gateway: int, index: int, protocol: int, me
 def delete_gateway_route(destination: Prefix, protocol: int, metric: int) -> bytes:
     """Remove the route with this destination, protocol and metric."""
     body = _to_prefix(destination, protocol, 255, 0)
+    body += _attribute(_RTA_PRIORITY, _NUMBER.pack(metric))
+    return message(DELETE_ROUTE, ACKNOWLEDGE, body)
+
+
+def refuse_prefix(destination: Prefix, protocol: int, metric: int) -> bytes:
+    """A route that answers with *unreachable*, in place of the one with this metric."""
+    body = _to_prefix(destination, protocol, _SCOPE_UNIVERSE, UNREACHABLE)
+    body += _attribute(_RTA_PRIORITY, _NUMBER.pack(metric))
+    return message(NEW_ROUTE, CREATE | REPLACE | ACKNOWLEDGE, body)
+
+
+def delete_refusal(destination: Prefix, protocol: int, metric: int) -> bytes:
+    """Remove such a route."""
+    body = _to_prefix(destination, protocol, 255, UNREACHABLE)
     body += _attribute(_RTA_PRIORITY, _NUMBER.pack(metric))
     return message(DELETE_ROUTE, ACKNOWLEDGE, body)
 

@@ -1,8 +1,9 @@
 """What an agent reports about its node, as one versioned JSON object in the store.
 
 ``revision``: the node's host routes reflect all nodes and blocks up to this revision of the store,
-but for ``unrouted`` blocks, whose nodes have said no address. ``blocks``: how many pods each has,
-and how many bytes went to and from them in the last ``seconds``.
+but for ``unrouted`` blocks, whose nodes have said no address or to which the kernel takes no route
+of ours. ``blocks``: how many pods each has, and how many bytes went to and from them in the last
+``seconds``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
 
 VERSION = 1
+_NO_REPORT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 Pods = Sequence[tuple[Sequence[tuple[Family, int]], int]]
 """Of each pod: its addresses, and how many bytes went to and from it."""
@@ -62,3 +65,25 @@ def dump_report(report: Report) -> bytes:
         },
     }
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+def load_report(key: str, value: bytes) -> Report:
+    """The report under a key. Raises BadInputError where there is none that can be read."""
+    try:
+        fields = json.loads(value)
+        if fields["v"] != VERSION:
+            raise ValueError(f"version {fields['v']}")
+        return Report(
+            int(fields["revision"]),
+            tuple(map(Prefix.parse, fields["unrouted"])),
+            {
+                Prefix.parse(block): Load(int(load["pods"]), int(load["bytes"]))
+                for block, load in fields["blocks"].items()
+            },
+            int(fields["seconds"]),
+        )
+    except (*_NO_REPORT, BadInputError) as error:
+        raise BadInputError(
+            f"key {key} of the store holds no report ({error}): restart the agent of that node, "
+            "which writes it anew"
+        ) from error

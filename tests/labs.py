@@ -10,10 +10,13 @@ from pathlib import Path
 
 from tests.cni_nodes import need_nft
 from vpcrouter.cli.labs import applying
+from vpcrouter.cluster import Cluster
 from vpcrouter.lab import processes
 from vpcrouter.lab.lab import Lab, remove
-from vpcrouter.lab.layout import Size
+from vpcrouter.lab.layout import Size, Zone
 from vpcrouter.lab.record import Record
+from vpcrouter.model import Snapshot
+from vpcrouter.traffic import Traffic
 
 NAME = f"t{os.getpid()}"
 
@@ -30,6 +33,28 @@ def lab(size: Size, folder: Path) -> Iterator[Lab]:
         yield made
     finally:
         remove(NAME, folder)
+
+
+def snapshot(one: Lab) -> Snapshot:
+    """The lab as a plan is made from it."""
+    cluster = Cluster.open(one.record.cluster_file)
+    try:
+        return cluster.present().snapshot
+    finally:
+        cluster.close()
+
+
+def forwarding(one: Lab, towards: Zone) -> list[str]:
+    """The nodes of a zone that forward for others what comes from the other zones, by name."""
+    seen = snapshot(one)
+    found = {
+        carried.node.name
+        for table in seen.route_tables
+        if table.id != str(towards.table)
+        for carried in Traffic(seen).table(table).forwarding
+        if carried.node.subnet == towards.name
+    }
+    return sorted(found)
 
 
 def left_over(record: Record) -> list[str]:

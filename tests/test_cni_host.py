@@ -144,6 +144,7 @@ def test_a_route_of_somebody_else_stays(
         kernel.route("add", dst="10.64.1.0/26", gateway="192.0.2.77", priority=METRIC, proto=4)
     (said,) = host.follow(WANTED, OWN, uplink)
     assert "10.64.1.0/26" in said
+    assert host.missing(WANTED) == (Prefix.parse("10.64.1.0/26"),)
     with space.kernel() as kernel:
         (theirs,) = [r for r in kernel.get_routes(family=2) if r.get("dst") == "10.64.1.0"]
         assert (theirs["proto"], theirs.get("gateway")) == (4, "192.0.2.77")
@@ -154,6 +155,8 @@ def test_a_neighbour_out_of_reach_does_not_keep_the_others_away(
 ) -> None:
     far = route("10.64.9.0/26", "198.51.100.1")
     (said,) = host.follow((*WANTED, far), OWN, uplink)
+    assert host.missing((*WANTED, far)) == (far.destination,)
+    assert host.missing(WANTED) == ()
     assert "1 host routes cannot be made, the first to 10.64.9.0/26" in said
     assert expected(WANTED).items() <= kernel_routes(space).items()
 

@@ -108,6 +108,14 @@ def test_a_neighbours_new_block_becomes_a_route_and_stays_one(node: Node) -> Non
     revision = item.mod_revision
     eventually(lambda: int(str(reported(store)["revision"])) >= revision)
     assert reported(store)["unrouted"] == []
+    # Somebody has a route of his own in the way: that block is reported until his is gone.
+    block = min(r for r in theirs if "." in r)
+    with node.space.kernel() as kernel:
+        kernel.route("replace", dst=block, gateway="192.0.2.77", proto=4, priority=50)
+    eventually(lambda: reported(store)["unrouted"] == [block])
+    with node.space.kernel() as kernel:
+        kernel.route("del", dst=block, proto=4, priority=50)
+    eventually(lambda: reported(store)["unrouted"] == [])
     # Somebody removes a route, and the rules: both come back.
     with node.space.kernel() as kernel:
         kernel.route("del", dst=min(r for r in theirs if "." in r), proto=PROTOCOL, priority=50)

@@ -23,7 +23,7 @@ AT_THE_EDGE = {
     *("cni.firewall", "cni.follower", "cni.holdings", "cni.host", "cni.options", "cni.state"),
     *("cni.inspection", "cni.install", "cni.ipvlan", "cni.kernel", "cni.namespaces", "cni.offline"),
     *("cni.plugin", "cni.pods", "cni.reaper", "cni.server", "cni.telemetry"),
-    *("cni.last_known", "cni.turns"),
+    *("cni.last_known", "cni.notices", "cni.turns"),
     *(
         "ipam.allocator",
         "ipam.archive",

@@ -9,7 +9,7 @@ import pytest
 
 from ipam.errors import BadInputError, UnavailableError
 from ipam.prefix import Family
-from tests.labs import apply, lab
+from tests.labs import apply, forwarding, lab, snapshot
 from vpcrouter.cluster import Cluster
 from vpcrouter.fabric.port import Observation
 from vpcrouter.lab.lab import AGENT, LINK, NODE, STORE, Lab
@@ -17,8 +17,6 @@ from vpcrouter.lab.layout import PODS, ROUTER, Machine, Size
 from vpcrouter.lab.pinger import Pair, lost
 from vpcrouter.lab.repair import repair
 from vpcrouter.lab.trace import trace
-from vpcrouter.model import Snapshot
-from vpcrouter.traffic import Traffic
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -44,14 +42,6 @@ def _whole_in_the_end(one: Lab) -> Iterator[None]:
     assert one.crossings()[1] == 0
 
 
-def snapshot(one: Lab) -> Snapshot:
-    cluster = Cluster.open(one.record.cluster_file)
-    try:
-        return cluster.present().snapshot
-    finally:
-        cluster.close()
-
-
 def observed(one: Lab) -> Observation:
     cluster = Cluster.open(one.record.cluster_file)
     try:
@@ -61,13 +51,8 @@ def observed(one: Lab) -> Observation:
 
 
 def forwarder(one: Lab) -> Machine:
-    """A node of another zone that forwards for others what comes from the first zone."""
-    seen = snapshot(one)
-    zone = one.record.layout.zones[0]
-    (table,) = [table for table in seen.route_tables if table.id == str(zone.table)]
-    forwarding = Traffic(seen).table(table).forwarding
-    names = [found.node.name for found in forwarding if found.node.subnet != zone.name]
-    return one.record.layout.machine(names[0])
+    """A node of the second zone that forwards for others what comes from the first one."""
+    return one.record.layout.machine(forwarding(one, one.record.layout.zones[1])[0])
 
 
 def test_every_pod_reaches_every_pod(one: Lab) -> None:

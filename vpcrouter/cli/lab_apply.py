@@ -10,6 +10,7 @@ from vpcrouter.cli.options import documented
 from vpcrouter.cli.output import counted, few, write
 
 if TYPE_CHECKING:
+    from vpcrouter.lab.files import Health
     from vpcrouter.lab.repair import Repair
 
 _EXAMPLES = """
@@ -22,7 +23,8 @@ vpcrouter lab apply
 def command(name: str) -> ExitCode:
     """Find out about the nodes' health, plan, and change the tables.
 
-    A node is healthy that answers a probe; one whose agent holds no lease is spared.
+    A node is healthy that answers a probe; one whose agent holds no lease is spared, and so is one
+    whose host routes do not reflect its neighbours' blocks after a few seconds.
 
     Meanwhile one pod of each node pings every pod of the others: who was reached when it began
     must not lose a ping. Ends with 4 where that is not so, or where pods are still not reached.
@@ -32,9 +34,18 @@ def command(name: str) -> ExitCode:
 
     lab = Lab.find(name)
     shown: list[str] = []
-    done = repair(lab, lambda: lab.apply(applying(shown.append)))
-    write("".join(shown) + report(done))
+    found: list[Health] = []
+    done = repair(lab, lambda: found.append(lab.apply(applying(shown.append))))
+    write("".join(shown) + spared(found[0]) + report(done))
     return ExitCode.BROKEN_PROMISE if done.others_lost or done.left else ExitCode.DONE
+
+
+def spared(health: Health) -> str:
+    """Who is not to forward for others though they are up, and why."""
+    return "".join(
+        f"The host routes of {node} are behind, so it is spared: {why}.\n"
+        for node, why in sorted(health.behind.items())
+    )
 
 
 def report(done: Repair) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipam.errors import UnavailableError
@@ -16,13 +16,19 @@ from vpcrouter.lab.record import Record
 class Health:
     """What was found out about the nodes, by name.
 
-    ``reached`` answer a probe from the router; ``served`` have an agent that holds its lease. A
-    node forwards for others while both are so; one without an agent, whose host routes nobody
-    keeps, only where its subnet has nobody else.
+    ``reached`` answer a probe from the router; ``served`` have an agent that holds its lease;
+    ``behind`` are those whose host routes do not reflect all blocks that they might have to
+    forward for, and why. A node forwards for others while it is reached, served and not behind;
+    one that is reached alone only where its subnet has nobody else.
     """
 
     reached: Collection[str]
     served: Collection[str]
+    behind: Mapping[str, str] = field(default_factory=dict)
+
+    def may_forward(self, name: str) -> bool:
+        """Whether a node that is reached is as good a forwarder as any."""
+        return name in self.served and name not in self.behind
 
 
 def write_cluster_file(record: Record) -> None:
@@ -62,7 +68,7 @@ def _node(record: Record, machine: Machine, health: Health) -> Mapping[str, obje
     return {
         "kind": "Node",
         "metadata": {"name": machine.name, "uid": machine.uid},
-        "spec": {} if machine.name in health.served else {"unschedulable": True},
+        "spec": {} if health.may_forward(machine.name) else {"unschedulable": True},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": machine.address(family)}

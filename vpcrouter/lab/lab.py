@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote
 
-from ipam.claim_records import ALIVE
 from ipam.errors import BadInputError, UnavailableError, VpcrouterError
-from ipam.store.sqlite import SqliteStore
-from vpcrouter.lab import machines, network, processes, record, spaces
+from vpcrouter.cluster import Cluster
+from vpcrouter.lab import agents, machines, network, processes, record, spaces
 from vpcrouter.lab.files import Health, write_cluster_file, write_node_list
 from vpcrouter.lab.layout import ROUTER, Machine, Pod, Size
 from vpcrouter.lab.pinger import Answer, Pair, Pinger, lost
@@ -40,6 +38,7 @@ _AT_ONCE = 8
 _PATIENCE = 30.0
 _STUCK = 2.0  # seconds in which no pod starts, after which something is missing
 _SHOWN = 100  # pings after which to show how far they are
+_CATCH_UP = 5.0  # seconds for host routes to reflect what was granted
 _PROBE = 0.5  # seconds that a node may take to answer
 
 
@@ -159,7 +158,7 @@ class Lab:
 
         Raises UnavailableError where the store is away: nobody's health is made up then.
         """
-        return Health(self.reached(), self._alive())
+        return Health(self.reached(), agents.alive(self.record))
 
     def reached(self) -> frozenset[str]:
         """Which nodes answer a probe from the router, on all their addresses."""
@@ -168,9 +167,18 @@ class Lab:
     # Changed.
 
     def apply(self, apply: Apply) -> Health:
-        """Look at the nodes' health, and change the route tables accordingly."""
+        """Look at the nodes' health, and change the route tables accordingly.
+
+        What agents claim is granted first, so that their neighbours know of it before anything is
+        planned that makes them forward for it.
+        """
         health = self.health()
         write_node_list(self.record, health)
+        self._grant()
+        able = frozenset(health.reached) & frozenset(health.served)
+        health = replace(health, behind=agents.wait_for_routes(self.record, able, _CATCH_UP))
+        if health.behind:
+            write_node_list(self.record, health)
         apply(self.record.cluster_file)
         return health
 
@@ -279,13 +287,12 @@ class Lab:
             for number, _ in enumerate(pool.map(make, things)):
                 self._progress(what, number + 1, len(things))
 
-    def _alive(self) -> frozenset[str]:
-        store = SqliteStore(self.record.store, patience=2.0)
+    def _grant(self) -> None:
+        cluster = Cluster.open(self.record.cluster_file)
         try:
-            keys = (item.key.removeprefix(ALIVE) for item in store.range(ALIVE).items)
-            return frozenset(unquote(key.partition("/")[0]) for key in keys)
+            cluster.joined()
         finally:
-            store.close()
+            cluster.close()
 
     @property
     def _thief(self) -> Path:
