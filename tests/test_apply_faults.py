@@ -11,12 +11,13 @@ from ipam.errors import ConflictError, UnavailableError
 from ipam.prefix import Family, Prefix
 from tests.arena import PROMPT, Arena, Incident
 from tests.tables import held
+from vpcrouter.config import Ceiling
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.port import NetworkInterface, TableGoneError, ThrottledError
 from vpcrouter.fabric.simulated_vpc import Behaviour
 from vpcrouter.model import Block, Entry, Node, RouteTable, Snapshot, Step, Subnet, snapshot
 from vpcrouter.ownership import ROUTES, RouteRecord, Stage, route_key
-from vpcrouter.service import Failed, Made, Removal
+from vpcrouter.service import Failed, Made, Removal, removals
 from vpcrouter.service.memory import SECONDS, Memory
 
 TREE = Prefix.parse("100.64.0.0/16")
@@ -208,8 +209,8 @@ def test_a_pass_that_would_remove_much_asks_first() -> None:
     def answer(*, yes: bool) -> Arena:
         vpc = arena(cluster(*entries), COVER, other=entries)
 
-        def confirm(removals: Sequence[Removal]) -> bool:
-            asked.extend(removals)
+        def confirm(much: Sequence[Removal]) -> bool:
+            asked.extend(much)
             return yes
 
         end = vpc.run(confirm=confirm)
@@ -221,9 +222,26 @@ def test_a_pass_that_would_remove_much_asks_first() -> None:
     answer(yes=True).check_settled()
 
 
+@pytest.mark.parametrize(
+    ("ceiling", "refused"),
+    [
+        (Ceiling(share=0.5, few=20), False),
+        (Ceiling(share=1.0, few=0), False),
+        (Ceiling(share=0.9, few=19), True),
+        (Ceiling(share=0.0, few=19), True),
+        (Ceiling(share=0.0, few=20), False),
+    ],
+)
+def test_how_much_may_go_without_asking_can_be_said(ceiling: Ceiling, refused: bool) -> None:
+    entries = [COVER, *(leaf(number) for number in range(1, 21))]
+    vpc = arena(cluster(*entries), COVER, other=entries)
+    view = replace(vpc.snapshot, route_tables=tuple(vpc.observe()))
+    assert bool(removals(view, vpc.plan(view), ceiling)) is refused
+
+
 def test_filling_a_table_and_small_changes_ask_nothing() -> None:
-    def never(removals: Sequence[Removal]) -> bool:
-        raise AssertionError(removals)
+    def never(much: Sequence[Removal]) -> bool:
+        raise AssertionError(much)
 
     entries = [COVER, *(leaf(number) for number in range(1, 21))]
     assert arena(cluster(), *entries).run(confirm=never).is_settled

@@ -86,6 +86,40 @@ def test_a_dry_run_asks_nothing_and_changes_nothing(command: Runner, files: File
     assert dry == read(command, "plan", files)
 
 
+def _shrink(command: Runner, folder: Path) -> Files:
+    """A cluster whose tables are full, and are to hold much less from now on."""
+    files = Files(folder, Example("crowded", (20, 12, 8), 44))
+    assert apply(command, files, "--yes").code == 0
+    files.replace("fabric: {", "fabric: {quota: 14, ")
+    return files
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "asked"),
+    [
+        ("", (), True),
+        ("", ("--most", "100"), False),
+        ("planning: {removals: {share: 1}}\n", (), False),
+        ("planning: {removals: {few: 100}}\n", (), False),
+        ("planning: {removals: {few: 100}}\n", ("--most", "0"), True),
+    ],
+)
+def test_how_much_may_be_removed_without_another_question_can_be_said(
+    command: Runner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str,
+    options: tuple[str, ...],
+    asked: bool,
+) -> None:
+    files = _shrink(command, tmp_path)
+    files.append(settings)
+    answering(monkeypatch, "y\n")
+    ended = apply(command, files, *options)
+    assert ("entries would be deleted" in ended.err) is asked
+    assert ended.code == (6 if asked else 0)
+
+
 def test_nothing_to_do_needs_no_answer(
     command: Runner, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:

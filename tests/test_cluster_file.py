@@ -39,8 +39,7 @@ fabric:
   reserve: 0
 nodes:
   kubernetes: sub/nodes.json
-planning:
-  {slack: 0, weights: equal, capacity: equal, own_subnet_weight: 0.25, removals: {share: 0.2}}
+planning: {slack: 0, weights: equal, own_subnet_weight: 0.25, removals: {few: 3}}
 store: state/prod.db
 """
 
@@ -89,6 +88,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert cluster.fabric == FabricSettings(SimulatedSource(Path("/data/aws.json")), 2000, 0)
     assert cluster.nodes == tmp_path / "sub" / "nodes.json"
     assert (cluster.planning.slack, cluster.planning.own_subnet_weight) == (0, 0.25)
+    assert cluster.planning.ceiling == Ceiling(share=0.5, few=3)
     assert cluster.store == tmp_path / "state" / "prod.db"
 
 

@@ -70,6 +70,17 @@ class LinuxSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a pass may delete of a table without asking: up to ``few``, or up to a ``share``."""
+
+    share: float
+    few: int
+
+
+CEILING = Ceiling(0.5, 10)
+
+
+@dataclass(frozen=True, slots=True)
 class Planning:
     """How to plan: ``slack`` is how far above the least possible load a plan may stay (0.05: 5 %).
 
@@ -78,6 +89,7 @@ class Planning:
     ``own_subnet_weight`` multiplies, in each table, the weight of blocks of subnets that use it
     ("auto": 0 in the table of a single subnet that only nodes use, else 1).
     ``max_load`` is the largest load to accept for the sake of the soft limit; None: any.
+    ``ceiling`` is how much a pass may delete before somebody is asked.
     """
 
     slack: float
@@ -85,6 +97,7 @@ class Planning:
     capacity: Literal["equal", "instance"]
     own_subnet_weight: OwnWeight
     max_load: float | None
+    ceiling: Ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,7 @@ def load_cluster(path: Path) -> ClusterFile:
             capacity=model.planning.capacity,
             own_subnet_weight=own,
             max_load=model.planning.max_load,
+            ceiling=Ceiling(model.planning.removals.share, model.planning.removals.few),
         ),
         store=_default_store(model.cluster)
         if model.store is None
@@ -311,12 +325,18 @@ def _own_weight(value: object, number: ValidatorFunctionWrapHandler) -> OwnWeigh
 _OwnWeight = Annotated[float, Field(ge=0, le=1_000_000), WrapValidator(_own_weight)]
 
 
+class _Removals(Strict):
+    share: float = Field(CEILING.share, ge=0, le=1)
+    few: int = Field(CEILING.few, ge=0, le=1_000_000)
+
+
 class _Planning(Strict):
     slack: float = Field(0.05, ge=0, le=100)
     weights: Literal["equal", "class", "measured"] = "equal"
     capacity: Literal["equal", "instance"] = "equal"
     own_subnet_weight: _OwnWeight = 1.0
     max_load: float | None = Field(None, ge=0, le=1e15)
+    removals: _Removals = _Removals()
 
 
 class _Cluster(Strict):
@@ -375,6 +395,7 @@ def _fields_beside(where: Where) -> list[str]:
         "subnets": _LinuxSubnet,
         "nodes": _Nodes,
         "planning": _Planning,
+        "removals": _Removals,
         "block": BlockLengths,
         "node": NodeLengths,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from vpcrouter.wire.dump import (
 
 if TYPE_CHECKING:
     from vpcrouter.cluster import Cluster, View
+    from vpcrouter.config import Planning
     from vpcrouter.service import (
         Failed,
         Finished,
@@ -64,10 +65,18 @@ vpcrouter apply -f cluster.yaml --yes --follow     # until it is stopped
     is_flag=True,
     help="Keep them as planned until a signal; removes much only if asked.",
 )
+@click.option(
+    "--most",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many entries of a table a pass may delete without being asked."
+    "  [default: the cluster file's; 10, or half of all]",
+)
 def command(
     cluster_file: str | None,
     output: Output,
     slack: float | None,
+    most: int | None,
     dry_run: bool,
     yes: bool,
     follow: bool,
@@ -82,13 +91,14 @@ def command(
     others change is put right within a minute. SIGTERM and SIGINT end it between two steps. What
     would remove much is then never done: it is said, and waits for an apply without --follow.
     """
+    said = _said(slack, most)
     if follow:
-        return _follow(cluster_path(cluster_file), slack, output, dry_run=dry_run, yes=yes)
+        return _follow(cluster_path(cluster_file), said, output, dry_run=dry_run, yes=yes)
     with opened(cluster_file) as cluster:
-        share = cluster.file.planning.slack if slack is None else slack
+        planning = said(cluster.file.planning)
         before = cluster.present()
         view = cluster.planned()
-        plan = make_plan(view.snapshot, share)
+        plan = make_plan(view.snapshot, planning.slack)
         if not output.is_document:
             write(plan_report(plan, view.snapshot, step_columns(output)) + membership(before, view))
             write(_checks_report(len(_switches(cluster, view)), "to be switched"))
@@ -100,11 +110,31 @@ def command(
         changes = _changes_anything(before, view, plan) or _switches(cluster, view)
         if not yes and changes and not agreed(question):
             raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
-        return _apply(cluster, share, output, yes=yes)
+        return _apply(cluster, planning, output, yes=yes)
+
+
+def _said(slack: float | None, most: int | None) -> Callable[[Planning], Planning]:
+    """What the cluster file says about planning, with what was said on the command line."""
+
+    def said(planning: Planning) -> Planning:
+        if slack is not None:
+            planning = replace(planning, slack=slack)
+        if most is not None:
+            from vpcrouter.config import Ceiling
+
+            planning = replace(planning, ceiling=Ceiling(0.0, most))
+        return planning
+
+    return said
 
 
 def _follow(
-    path: Path, slack: float | None, output: Output, *, dry_run: bool, yes: bool
+    path: Path,
+    said: Callable[[Planning], Planning],
+    output: Output,
+    *,
+    dry_run: bool,
+    yes: bool,
 ) -> ExitCode:
     from vpcrouter.cli.follow import follow
 
@@ -112,7 +142,7 @@ def _follow(
         raise click.UsageError("--follow and --dry-run exclude each other: give one")
     if not yes and not agreed(f"Keep changing the route tables of {path} as planned?"):
         raise NotConfirmedError("not confirmed, nothing was changed: answer y, or give --yes")
-    return follow(path, slack, output)
+    return follow(path, said, output)
 
 
 def membership(before: View, after: View) -> str:
@@ -146,7 +176,7 @@ def _owners(view: View) -> set[tuple[str, str]]:
     return {(owner.name, owner.identity) for owner in view.state.owners()}
 
 
-def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> ExitCode:
+def _apply(cluster: Cluster, planning: Planning, output: Output, *, yes: bool) -> ExitCode:
     from vpcrouter.reconcile import means_of
     from vpcrouter.service import Router
 
@@ -154,7 +184,7 @@ def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> Exit
     run = _Run(view.snapshot, Plan(()))
 
     def planned(snapshot: Snapshot) -> Plan:
-        run.snapshot, run.plan = snapshot, make_plan(snapshot, slack)
+        run.snapshot, run.plan = snapshot, make_plan(snapshot, planning.slack)
         return run.plan
 
     def confirmed(removals: Sequence[Removal]) -> bool:
@@ -166,7 +196,10 @@ def _apply(cluster: Cluster, slack: float, output: Output, *, yes: bool) -> Exit
         # Before the tables: nothing is sent to a node that may not take it.
         router.checks.run(_switches(cluster, view), means.workers, means.clock)
         run.switched += router.checks.done
-        for event in router.run(view.snapshot, planned, cluster.route_tables, confirmed):
+        passes = router.run(
+            view.snapshot, planned, cluster.route_tables, confirmed, planning.ceiling
+        )
+        for event in passes:
             run.follow(event, bar)
     write(output.text(run.document()) if output.is_document else run.report())
     return run.ending(complete=say_view(view))

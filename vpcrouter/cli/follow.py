@@ -15,6 +15,7 @@ from vpcrouter.cli.output import complain, counted, few, write
 from vpcrouter.cli.plan import make_plan
 from vpcrouter.cli.report import say_blocked, say_unserved, say_view
 from vpcrouter.cluster import Cluster
+from vpcrouter.config import Planning
 from vpcrouter.fabric.port import Listening
 from vpcrouter.model import Step
 from vpcrouter.reconcile import (
@@ -37,17 +38,27 @@ from vpcrouter.wire.dump import Json, step_document
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def follow(path: Path, slack: float | None, output: Output) -> ExitCode:
-    """Keep the tables of a cluster as planned until SIGTERM or SIGINT."""
+def follow(path: Path, said: Callable[[Planning], Planning], output: Output) -> ExitCode:
+    """Keep the tables of a cluster as planned until SIGTERM or SIGINT.
+
+    ``said`` changes what the cluster file says about planning.
+    """
     cluster = Cluster.live(path)
     means = means_of(cluster)
     with closing(cluster), closing(means.workers), stopped_by_signals() as stop:
-        share = cluster.file.planning.slack if slack is None else slack
+        planning = said(cluster.file.planning)
         signals: list[Signals] = [NodeListChanges(cluster.file.nodes)]
         events = cluster.fabric.listen() if isinstance(cluster.fabric, Listening) else None
         if events is not None and isinstance(cluster.fabric, Listening):
             signals.append(CloudEvents(events, cluster.fabric))
-        loop = Loop(cluster, means, lambda s: make_plan(s, share), Together(signals), Timing())
+        loop = Loop(
+            cluster,
+            means,
+            lambda s: make_plan(s, planning.slack),
+            Together(signals),
+            Timing(),
+            planning.ceiling,
+        )
         printer = _Printer(output)
         for event in loop.run(stop):
             printer.show(event)

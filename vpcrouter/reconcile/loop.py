@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from ipam.errors import BadInputError, ConflictError, ExhaustedError, UnavailableError
 from ipam.prefix import Prefix
 from vpcrouter.cluster import Cluster, View
+from vpcrouter.config import CEILING, Ceiling
 from vpcrouter.fabric.port import FabricError
 from vpcrouter.model import Plan, Snapshot
 from vpcrouter.reconcile.alarm import Alarm, Timing
@@ -43,17 +44,25 @@ _IN_A_ROW = 20
 class Loop:
     """Keeps the tables of a cluster as planned. ``failed`` is what cannot be done at present.
 
-    One thread runs it; no other service may change the tables of the cluster meanwhile.
+    A pass that would remove more than ``ceiling`` is reported and not made. One thread runs it; no
+    other service may change the tables of the cluster meanwhile.
     """
 
     def __init__(
-        self, cluster: Cluster, means: Means, plan: Planner, signals: Signals, timing: Timing
+        self,
+        cluster: Cluster,
+        means: Means,
+        plan: Planner,
+        signals: Signals,
+        timing: Timing,
+        ceiling: Ceiling = CEILING,
     ) -> None:
         self._cluster = cluster
         self._plan = plan
         self._signals = signals
         self._clock = means.clock
         self._timing = timing
+        self._ceiling = ceiling
         self._alarm = Alarm(timing)
         self._router = Router(cluster.fabric, cluster.store, means)
         self._polled = means.clock.now()
@@ -88,7 +97,7 @@ class Loop:
         observed = view.snapshot.route_tables
         snapshot = self._router.known(view.snapshot, observed)
         plan = self._plan(snapshot)
-        refused = removals(snapshot, plan)
+        refused = removals(snapshot, plan, self._ceiling)
         if refused:
             text = "; ".join(map(str, refused))
             yield Held(f"{text}: left as they are; run apply if that is meant", refused)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ipam.store.port import Store
+from vpcrouter.config import CEILING, Ceiling
 from vpcrouter.fabric.port import Clock, Fabric
 from vpcrouter.model import Plan, RouteTable, Snapshot
 from vpcrouter.service.checks import Checks, Switch, hops_first
@@ -79,10 +80,12 @@ class Router:
         plan: Planner,
         observe: Callable[[], Sequence[RouteTable]],
         confirm: Confirm,
+        ceiling: Ceiling = CEILING,
     ) -> Iterator[Progress]:
         """Make passes until nothing is left that could be done; reports everything as it happens.
 
-        ``observe`` reads the route tables of the snapshot anew. Raises UnavailableError or
+        ``observe`` reads the route tables of the snapshot anew; ``confirm`` is asked about passes
+        that would remove more than ``ceiling``. Raises UnavailableError or
         ConflictError; what was made until then stays, and is known.
         """
         observed: Sequence[RouteTable] = snapshot.route_tables
@@ -92,7 +95,7 @@ class Router:
             snapshot = self.known(snapshot, observed)
             wanted = plan(snapshot)
             yield Planned(number, sum(len(table.steps) for table in wanted.tables))
-            refused = removals(snapshot, wanted)
+            refused = removals(snapshot, wanted, ceiling)
             if refused and not confirm(refused):
                 left = sum(len(table.steps) for table in wanted.tables)
                 yield Finished(made, left, last.failed, refused)
