@@ -11,6 +11,7 @@ the next change of their object.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -85,33 +86,40 @@ class BlockRecord:
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
+_AS_IT_IS = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
 Record = Meta | Network | SubnetShare | Place | NodeRecord | BlockRecord
+
+
+def encoded(name: str) -> str:
+    """A name as a part of a key: percent-encoded where it has to be, which is seldom."""
+    return name if _AS_IT_IS(name) else quote(name, safe="")
 
 
 def network_key(name: str) -> str:
     """The key of a network."""
-    return NETWORKS + quote(name, safe="")
+    return NETWORKS + encoded(name)
 
 
 def subnet_key(subnet: str) -> str:
     """The key of a subnet."""
-    return SUBNETS + quote(subnet, safe="")
+    return SUBNETS + encoded(subnet)
 
 
 def place_key(key: PlaceKey) -> str:
     """The key of a place."""
     network, path = key
-    return PLACES + "/".join(quote(part, safe="") for part in (network, *path))
+    return PLACES + "/".join(encoded(part) for part in (network, *path))
 
 
 def node_key(name: str) -> str:
     """The key of a node."""
-    return NODES + quote(name, safe="")
+    return NODES + encoded(name)
 
 
 def former_key(name: str, identity: str) -> str:
     """The key of a node whose name has come back with another identity."""
-    return f"{FORMER}{quote(name, safe='')}/{quote(identity, safe='')}"
+    return f"{FORMER}{encoded(name)}/{encoded(identity)}"
 
 
 def block_key(prefix: Prefix) -> str:

@@ -6,11 +6,11 @@ refused, by the name of the record that contradicts another.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ipam import codec
+from ipam.bulk import decode_all
 from ipam.codec import BlockRecord, Meta, NodeRecord, Record
 from ipam.draft import Draft
 from ipam.errors import BadInputError, UnavailableError
@@ -47,7 +47,7 @@ class Ledger:
     _revisions: dict[str, int] = field(default_factory=dict)
     _records: dict[str, Record] = field(default_factory=dict)
     _shares: dict[str, SubnetShare] = field(default_factory=dict)
-    _blocks: defaultdict[Owner, set[Prefix]] = field(default_factory=lambda: defaultdict(set))
+    _blocks: dict[Owner, dict[str, Prefix]] = field(default_factory=dict)  # by their keys
 
     _static: frozenset[Prefix] = field(init=False)
 
@@ -72,14 +72,15 @@ class Ledger:
         self._records.clear()
         self._shares.clear()
         self._blocks.clear()
-        for item in found.items:
-            if item.key == codec.IMPORTING:
-                raise UnavailableError(
-                    f"store {self.location} is not whole, an import was interrupted: import the "
-                    "same file again"
-                )
-            if item.key.startswith(_OURS):
-                self._put(item.key, item.value, item.mod_revision)
+        if any(item.key == codec.IMPORTING for item in found.items):
+            raise UnavailableError(
+                f"store {self.location} is not whole, an import was interrupted: import the "
+                "same file again"
+            )
+        ours = [item for item in found.items if item.key.startswith(_OURS)]
+        records = decode_all((item.key, item.value) for item in ours)
+        for item, record in zip(ours, records, strict=True):
+            self._add(item.key, record, item.mod_revision)
         self._check_cluster()
         self._check_owners(self._blocks)
         self._static = _static((*self.networks, *self.recorded.values()))
@@ -148,21 +149,24 @@ class Ledger:
     def _put(self, key: str, value: bytes, revision: int) -> Record:
         self._remove(key)
         record = codec.decode(key, value)
+        self._add(key, record, revision)
+        return record
+
+    def _add(self, key: str, record: Record, revision: int) -> None:
         self._revisions[key] = revision
         self._records[key] = record
         if isinstance(record, BlockRecord):
-            self._blocks[record.node, record.identity].add(record.prefix)
+            self._blocks.setdefault((record.node, record.identity), {})[key] = record.prefix
         elif isinstance(record, Network):
             self.recorded[record.name] = record
         elif isinstance(record, SubnetShare):
             self._shares[record.id] = record
-        return record
 
     def _remove(self, key: str) -> None:
         self._revisions.pop(key, None)
         record = self._records.pop(key, None)
         if isinstance(record, BlockRecord):
-            self._blocks[record.node, record.identity].discard(record.prefix)
+            del self._blocks[record.node, record.identity][key]
         elif isinstance(record, SubnetShare):
             del self._shares[record.id]
 
@@ -180,21 +184,29 @@ class Ledger:
         return None
 
     def _node(self, record: NodeRecord) -> Node:
-        blocks = self._blocks.get((record.name, record.identity), ())
+        blocks = self._blocks_of(record)
+        static = tuple(sorted(self._static.intersection(blocks))) if self._static else ()
+        if static:
+            blocks = [block for block in blocks if block not in static]
         return Node(
             record.name,
             record.identity,
             record.subnet,
-            tuple(sorted(block for block in blocks if block not in self._static)),
+            tuple(sorted(blocks)),
             record.labels,
-            tuple(sorted(block for block in blocks if block in self._static)),
+            static,
         )
+
+    def _blocks_of(self, record: NodeRecord) -> Collection[Prefix]:
+        return self._blocks.get((record.name, record.identity), {}).values()
 
     def _check_named(self, records: Iterable[NodeRecord]) -> None:
         """A node's record names its blocks: where it does not, one of them is of another time."""
         for record in records:
-            blocks = self._blocks.get((record.name, record.identity), set())
-            odd = blocks ^ set(record.blocks if record.blocks is not None else blocks)
+            blocks = self._blocks_of(record)
+            if record.blocks is None or record.blocks == tuple(blocks):
+                continue
+            odd = set(record.blocks).symmetric_difference(blocks)
             if odd:
                 block = min(odd)
                 where = "is not named in the record of" if block in blocks else "is missing at"
@@ -212,9 +224,10 @@ class Ledger:
 
     def _check_owners(self, owners: Iterable[Owner]) -> None:
         for owner in owners:
-            keys = codec.node_key(owner[0]), codec.former_key(*owner)
-            if self._blocks.get(owner) and not any(self._node_record(k, owner) for k in keys):
-                block = min(self._blocks[owner])
+            if self._node_record(codec.node_key(owner[0]), owner) is not None:
+                continue
+            if self._blocks.get(owner) and not self._node_record(codec.former_key(*owner), owner):
+                block = min(self._blocks[owner].values())
                 raise self._error(f"block {block} belongs to node {owner[0]}, which is not there")
 
     def _error(self, text: str) -> BadInputError:

@@ -14,6 +14,8 @@ from ipam.errors import BadInputError
 
 # Ten times faster than netaddr, which counts: snapshots hold 200,000 IPv4 addresses.
 _OCTETS = {str(number): number for number in range(256)}
+# Length and host mask by the length's digits, likewise.
+_IPV4_LENGTHS = {str(length): (length, (1 << 32 - length) - 1) for length in range(33)}
 
 
 class Family(StrEnum):
@@ -73,6 +75,18 @@ class Prefix:
     @classmethod
     def parse(cls, text: str) -> Prefix:
         """The prefix that ``text`` names; raises BadInputError where it is not a canonical CIDR."""
+        try:
+            address, digits = text.split("/")
+            first, second, third, fourth = address.split(".")
+            value = _OCTETS[first] << 24 | _OCTETS[second] << 16
+            value |= _OCTETS[third] << 8 | _OCTETS[fourth]
+            length, mask = _IPV4_LENGTHS[digits]
+        except (KeyError, ValueError):
+            return cls._parse_other(text)
+        return cls._parse_other(text) if value & mask else cls(Family.IPV4, value, length)
+
+    @classmethod
+    def _parse_other(cls, text: str) -> Prefix:
         address, slash, digits = text.partition("/")
         if not slash or not (digits.isascii() and digits.isdigit()):
             raise BadInputError(f"{text!r} is not a CIDR: write it as 100.64.0.0/10")

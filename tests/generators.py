@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 from hypothesis import strategies as st
 
 from ipam.model import Network
@@ -88,3 +92,44 @@ def _inside(prefix: Prefix) -> st.SearchStrategy[Prefix]:
         st.integers(prefix.value, prefix.last),
         length,
     )
+
+
+# JSON of others
+
+_ODD: tuple[object, ...] = (
+    *(None, True, False, 0, 1, 2, 50.0, -1, 2.5, 1 << 70, "", "x", "\x07", "\ud800", "é", "0"),
+    *("Ready", "10.0.0.1", "10.0.0.01", "fd00::1", "10.0.0.0/26", "10.0.0.1/26", "FD00::/64"),
+    *([], {}, [None], [{}], ["x"], {"x": "y"}, {"x": None}),
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, document: object) -> object:
+    """A JSON document in which up to three values anywhere are others, are missing or are new."""
+    copy = json.loads(json.dumps(document))
+    for _ in range(draw(st.integers(0, 3))):
+        places = list(_places(copy))
+        if not places:
+            break
+        inside, key = draw(st.sampled_from(places))
+        change = draw(st.integers(0, 5))
+        if change == 0:
+            del inside[key]
+        elif change == 1 and isinstance(inside, dict):
+            inside[draw(st.sampled_from(("x", "v", "kind", "labels")))] = draw(_odd())
+        else:
+            inside[key] = draw(_odd())
+    return copy
+
+
+def _odd() -> st.SearchStrategy[object]:
+    return st.sampled_from(_ODD).map(lambda value: json.loads(json.dumps(value)))
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each value inside this one, as what it is in and its key or index there."""
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    for key in keys:
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from _places(value[key])
