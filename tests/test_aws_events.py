@@ -71,8 +71,23 @@ def test_a_queue_that_cannot_be_read_is_said(aws: Served) -> None:
     while not events.problem and time.monotonic() < deadline:
         time.sleep(0.01)
     events.close()
-    assert "not for you" in events.problem
-    assert "only polled for" in events.problem
+    assert events.problem == (
+        f"{QUEUE}: sqs:ReceiveMessage refused: not for you: allow it; vpcrouter aws iam-policy "
+        "--queue prints what is needed; until then instances are polled for"
+    )
+
+
+def test_what_cannot_be_taken_out_is_heard_nevertheless(aws: Served) -> None:
+    aws.disturbed.always["DeleteMessage"] = Ec2Error("AccessDenied", "not for you")
+    for name in ("i-a0", "i-a1"):
+        aws.account.send(state_change(name, "running"))
+    events = QueueEvents(aws.clients().sqs(), QUEUE, aws.clock)
+    deadline = time.monotonic() + 20
+    while not events.problem and time.monotonic() < deadline:
+        time.sleep(0.01)
+    events.close()
+    assert [heard.instance for heard in events.take()] == ["i-a0", "i-a1"]
+    assert "sqs:DeleteMessage refused: not for you: allow it" in events.problem
 
 
 class Told:

@@ -13,7 +13,7 @@ import pytest
 from ipam.errors import BadInputError
 from tests.aws import ALLOWED, REGION, Served, printed, quick_clients, served
 from tests.commands import Runner, is_one_line
-from tests.test_aws_commands import CLUSTER, discover
+from tests.test_aws_commands import CLUSTER, discover, side
 from tests.test_cluster import NAMES, write
 from tests.vpcs import vpc_document, write_document
 from vpcrouter.fabric.arns import Place
@@ -84,22 +84,22 @@ def test_every_action_of_the_policy_is_needed_by_something(
         assert not without(printed("vpc-1"), asked.action.partition(":")[2]).allows(asked)
 
 
-@pytest.mark.parametrize(
-    ("action", "changes"),
-    [
-        ("DescribeVpcs", True),
-        ("DescribeInstances", True),
-        ("DescribeManagedPrefixLists", True),
-        ("GetServiceQuota", True),
-        ("ModifyNetworkInterfaceAttribute", True),
-        ("ReplaceRoute", True),
-        ("DeleteRoute", True),
-        ("CreateRoute", False),
-        ("DescribeSubnets", False),
-        ("DescribeRouteTables", False),
-        ("DescribeNetworkInterfaces", False),
-    ],
-)
+MISSING = {
+    "DescribeVpcs": True,
+    "DescribeInstances": True,
+    "DescribeManagedPrefixLists": True,
+    "GetServiceQuota": True,
+    "ModifyNetworkInterfaceAttribute": True,
+    "ReplaceRoute": True,
+    "DeleteRoute": True,
+    "CreateRoute": False,
+    "DescribeSubnets": False,
+    "DescribeRouteTables": False,
+    "DescribeNetworkInterfaces": False,
+}
+
+
+@pytest.mark.parametrize(("action", "changes"), MISSING.items())
 def test_each_missing_permission_is_named_and_what_can_go_on_goes_on(
     command: Runner, aws: Served, cluster: Path, action: str, changes: bool
 ) -> None:
@@ -113,6 +113,83 @@ def test_each_missing_permission_is_named_and_what_can_go_on_goes_on(
     if not changes and action != "CreateRoute":
         assert ended.code == 5
         assert is_one_line(ended.err)
+
+
+def test_a_default_quota_that_may_not_be_read_is_named(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    document = aws.account._file
+    assert isinstance(document, dict)
+    document["Quotas"] = []
+    aws.access.policy = without(printed("vpc-1"), "GetAWSDefaultServiceQuota")
+    ended = command("apply", "--yes", "-f", cluster)
+    assert ended.code == 0
+    assert is_one_line(ended.err)
+    assert "servicequotas:GetAWSDefaultServiceQuota refused" in ended.err
+    assert "assuming 500 entries a table" in ended.err
+    assert rows(aws, "rtb-a")
+
+
+LEFT_OUT = {
+    "DescribeSecurityGroups": "whether security groups let pods through was not looked at",
+    "DescribeNetworkAcls": "whether network ACLs let pods through was not looked at",
+    "DescribeVpcPeeringConnections": "whether networks overlap the other sides of peerings",
+}
+
+
+CLOSED: dict[str, Any] = {
+    "SecurityGroups": [
+        {"GroupId": "sg-1", "VpcId": "vpc-1", "IpPermissions": [], "IpPermissionsEgress": []}
+    ],
+    "NetworkAcls": [
+        {
+            "NetworkAclId": "acl-1",
+            "VpcId": "vpc-1",
+            "Associations": [{"NetworkAclId": "acl-1", "SubnetId": "subnet-a"}],
+            "Entries": [],
+        }
+    ],
+    "VpcPeeringConnections": [
+        {
+            "VpcPeeringConnectionId": "pcx-1",
+            "Status": {"Code": "active"},
+            "RequesterVpcInfo": side("vpc-1", "10.0.0.0/16"),
+            "AccepterVpcInfo": side("vpc-9", "100.64.8.0/24"),
+        }
+    ],
+}
+"""Nothing lets pods through, and a peer has their addresses."""
+
+
+@pytest.mark.parametrize("action", LEFT_OUT)
+def test_discovery_names_what_it_may_not_look_at_and_looks_at_the_rest(
+    command: Runner, aws: Served, action: str
+) -> None:
+    document = aws.account._file
+    assert isinstance(document, dict)
+    document.update(CLOSED)
+    interfaces: Any = document["NetworkInterfaces"]
+    for interface in interfaces:
+        interface["Groups"] = [{"GroupId": "sg-1", "GroupName": "nodes"}]
+    whole = command(*discover(aws, "--network", "100.64.0.0/16", "-o", "json"))
+    assert whole.code == 3, whole.err
+    problems = json.loads(whole.out)["problems"]
+    places = {"SecurityGroups": "sg-1", "NetworkAcls": "acl-1", "VpcPeeringConnections": "pcx-1"}
+    assert all(any(name in problem for problem in problems) for name in places.values())
+    aws.access.policy = without(printed("vpc-1"), action)
+    ended = command(*discover(aws, "--network", "100.64.0.0/16", "-o", "json"))
+    assert is_one_line(ended.err)
+    assert f"ec2:{action} refused" in ended.err
+    assert LEFT_OUT[action] in ended.err
+    found = json.loads(ended.out)["problems"]
+    hidden = places[action.removeprefix("Describe")]
+    assert found == [problem for problem in problems if hidden not in problem]
+
+
+def test_every_action_is_tried_missing() -> None:
+    tried = {*MISSING, *LEFT_OUT, "GetAWSDefaultServiceQuota"}
+    events = {action.partition(":")[2] for action in EVENTS}  # with those who hear them
+    assert tried == ALLOWED - events
 
 
 @pytest.mark.parametrize("action", ["ReplaceRoute", "DeleteRoute"])

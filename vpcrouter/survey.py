@@ -68,7 +68,8 @@ def survey(
         *_peers_in_the_way(peerings, networks),
         *(obstacles(walls, networks) if walls else ()),
     ]
-    return Survey(offers, tuple(problems), tuple(_notes(seen, networks)))
+    notes = (*_notes(seen, networks), *_unread(peerings))
+    return Survey(offers, tuple(problems), notes)
 
 
 def _problems(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:
@@ -105,6 +106,15 @@ def _peers_in_the_way(peerings: Sequence[Peering], networks: Sequence[Prefix]) -
                         f"{network} overlaps {cidr} of {peering.peer}, at the other side of "
                         f"{peering.id}: exclude it, or what is there cannot be reached"
                     )
+
+
+def _unread(peerings: Sequence[Peering]) -> Iterator[str]:
+    for peering in peerings:
+        for text in peering.unread:
+            yield (
+                f"{peering.id}: {text!r} of {peering.peer}, at its other side, is no CIDR: whether "
+                "networks overlap it was not looked at"
+            )
 
 
 def _notes(seen: Observation, networks: Sequence[Prefix]) -> Iterator[str]:

@@ -125,7 +125,10 @@ def _cells(offer: SubnetOffer) -> Sequence[str]:
 
 def _firewalls(fabric: AwsFabric) -> Firewalls | None:
     try:
-        return fabric.discovery.firewalls()
+        found, denied = fabric.discovery.firewalls()
+        for problem in denied:
+            complain(problem)
+        return found
     except UnavailableError as error:
         complain(f"{error}; whether packets of pods are let through was not looked at")
         return None

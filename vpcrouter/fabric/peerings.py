@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,15 @@ _CIDRS = (("CidrBlockSet", "CidrBlock"), ("Ipv6CidrBlockSet", "Ipv6CidrBlock"))
 
 @dataclass(frozen=True, slots=True)
 class Peering:
-    """A peering with another VPC, in force or about to be, and the ranges of that one."""
+    """A peering with another VPC, in force or about to be, and the ranges of that one.
+
+    ``unread`` are those that make no sense.
+    """
 
     id: str
     peer: str
     cidrs: tuple[Prefix, ...]
+    unread: tuple[str, ...] = ()
 
 
 def parse_peerings(vpc: str, items: Iterable[Item]) -> tuple[Peering, ...]:
@@ -32,18 +36,24 @@ def parse_peerings(vpc: str, items: Iterable[Item]) -> tuple[Peering, ...]:
         other = sides[1] if sides[0].get("VpcId") == vpc else sides[0]
         if item.get("Status", {}).get("Code") not in _OVER:
             name = item["VpcPeeringConnectionId"]
-            found[name] = Peering(name, other.get("VpcId", "unknown"), tuple(sorted(_cidrs(other))))
+            found[name] = _peering(name, other)
     return tuple(found[name] for name in sorted(found))
 
 
-def _cidrs(side: Item) -> Iterator[Prefix]:
-    """Each once; what cannot be read is none (not accepted yet: only the requester's are known)."""
+def _peering(name: str, other: Item) -> Peering:
+    cidrs: list[Prefix] = []
+    unread: list[str] = []
+    for text in _texts(other):
+        try:
+            cidrs.append(Prefix.parse(text))
+        except BadInputError:
+            unread.append(text)
+    return Peering(name, other.get("VpcId", "unknown"), tuple(sorted(cidrs)), tuple(unread))
+
+
+def _texts(side: Item) -> list[str]:
+    """Each CIDR once; none of the accepter is known until it has accepted."""
     texts = {side.get("CidrBlock")}
     for key, name in _CIDRS:
         texts.update(part.get(name) for part in side.get(key, []))
-    for text in texts:
-        try:
-            if text:
-                yield Prefix.parse(text)
-        except BadInputError:
-            continue
+    return sorted(text for text in texts if text)

@@ -135,14 +135,26 @@ class Discovery:
             raise FabricUnavailableError("", str(error)) from error
         return parsed[0] if parsed else None
 
-    def firewalls(self) -> Firewalls:
-        """What lets packets in and out, as it is now. Raises FabricUnavailableError."""
+    def firewalls(self) -> tuple[Firewalls, tuple[str, ...]]:
+        """What lets packets in and out, as it is now, and what of that nobody may look at.
+
+        Raises FabricUnavailableError where it is not answered.
+        """
         of_vpc = [{"Name": "vpc-id", "Values": [self._vpc]}]
-        return parse_firewalls(
-            self._pages("describe_security_groups", "SecurityGroups", of_vpc, 1000),
-            self._pages("describe_network_acls", "NetworkAcls", of_vpc, 1000),
-            self._kept("NetworkInterfaces", "describe_network_interfaces", of_vpc, 1000),
-        )
+        interfaces = self._kept("NetworkInterfaces", "describe_network_interfaces", of_vpc, 1000)
+        denied: list[str] = []
+        groups: list[Item] = []
+        acls: list[Item] = []
+        try:
+            groups = self._pages("describe_security_groups", "SecurityGroups", of_vpc, 1000)
+        except DeniedError as error:
+            denied.append(f"{error}; whether security groups let pods through was not looked at")
+            interfaces = []
+        try:
+            acls = self._pages("describe_network_acls", "NetworkAcls", of_vpc, 1000)
+        except DeniedError as error:
+            denied.append(f"{error}; whether network ACLs let pods through was not looked at")
+        return parse_firewalls(groups, acls, interfaces), tuple(denied)
 
     def peerings(self) -> tuple[Peering, ...]:
         """Who the VPC has peerings with, as it is now. Raises FabricUnavailableError."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from vpcrouter.fabric.aws.clients import Sqs, translated
+from vpcrouter.fabric.aws.clients import DENIED, Sqs, translated
 from vpcrouter.fabric.aws.errors import LostAnswerError, NotSentError
 from vpcrouter.fabric.codes import Ec2Error
 from vpcrouter.fabric.port import Clock, Heard, InstanceState
@@ -36,6 +37,26 @@ def parse_event(body: str) -> Heard | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return None
+
+
+class _DeafError(Exception):
+    """A call to the queue was refused or not answered: which, why, and what to do."""
+
+
+@contextmanager
+def _named(action: str) -> Iterator[None]:
+    """Names the call that fails. Raises _DeafError."""
+    try:
+        with translated():
+            yield
+    except Ec2Error as error:
+        remedy = "check queue, region and account in the cluster file"
+        if error.code in DENIED:
+            remedy = "allow it; vpcrouter aws iam-policy --queue prints what is needed"
+        raise _DeafError(f"{action} refused: {error.message}: {remedy}") from error
+    except (NotSentError, LostAnswerError) as error:
+        remedy = "check network, region and credentials"
+        raise _DeafError(f"{action} not answered: {error}: {remedy}") from error
 
 
 class QueueEvents:
@@ -66,16 +87,17 @@ class QueueEvents:
 
     def receive(self) -> int:
         """Ask once; how many messages came."""
-        with translated():
+        with _named("sqs:ReceiveMessage"):
             answer = self._sqs.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=_AT_ONCE, WaitTimeSeconds=_WAIT_SECONDS
             )
         messages = answer.get("Messages", [])
-        for message in messages:
+        for message in messages:  # all of them before anything can go wrong
             heard = parse_event(message["Body"])
             if heard is not None:
                 self._heard.put(heard)
-            with translated():
+        for message in messages:
+            with _named("sqs:DeleteMessage"):
                 self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return len(messages)
 
@@ -84,7 +106,7 @@ class QueueEvents:
             try:
                 pause = 0.0 if self.receive() else _PAUSE_SECONDS
                 self.problem = ""
-            except (Ec2Error, NotSentError, LostAnswerError) as error:
-                self.problem = f"{self._url}: {error}: events are not heard, only polled for"
+            except _DeafError as error:
+                self.problem = f"{self._url}: {error}; until then instances are polled for"
                 pause = _AFTER_ERROR_SECONDS
             self._stop.wait(pause)

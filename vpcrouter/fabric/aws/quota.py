@@ -24,7 +24,9 @@ class Quota:
 def applied_quota(clients: Clients, asker: Asker, stated: int | None) -> Quota:
     """The quota of the account; what the operator states lowers it, or stands in for it."""
     try:
-        read = asker.ask("servicequotas:GetServiceQuota", lambda: _read(clients))
+        read = asker.ask("servicequotas:GetServiceQuota", lambda: _applied(clients))
+        if read is None:
+            read = asker.ask("servicequotas:GetAWSDefaultServiceQuota", lambda: _usual(clients))
     except UnavailableError as error:
         if stated is not None:
             return Quota(stated, "as the cluster file says; Service Quotas could not be read")
@@ -38,13 +40,18 @@ def applied_quota(clients: Clients, asker: Asker, stated: int | None) -> Quota:
     return read
 
 
-def _read(clients: Clients) -> Quota:
-    """The applied value, else the default one. Raises botocore's errors."""
+def _applied(clients: Clients) -> Quota | None:
+    """The account's own value, if it has one. Raises botocore's errors."""
     try:
         found = clients.quotas.get_service_quota(ServiceCode=SERVICE, QuotaCode=ROUTES_QUOTA)
-        return Quota(int(found["Quota"]["Value"]), "applied to the account, as Service Quotas says")
     except clients.quotas.exceptions.NoSuchResourceException:
-        usual = clients.quotas.get_aws_default_service_quota(
-            ServiceCode=SERVICE, QuotaCode=ROUTES_QUOTA
-        )
-        return Quota(int(usual["Quota"]["Value"]), "the default of AWS, as Service Quotas says")
+        return None
+    return Quota(int(found["Quota"]["Value"]), "applied to the account, as Service Quotas says")
+
+
+def _usual(clients: Clients) -> Quota:
+    """The value of accounts without one of their own. Raises botocore's errors."""
+    usual = clients.quotas.get_aws_default_service_quota(
+        ServiceCode=SERVICE, QuotaCode=ROUTES_QUOTA
+    )
+    return Quota(int(usual["Quota"]["Value"]), "the default of AWS, as Service Quotas says")
