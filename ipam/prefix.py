@@ -61,6 +61,19 @@ def format_address(family: Family, value: int) -> str:
     return str(_ipv6.int_to_str(value))
 
 
+def canonical_address(text: str) -> tuple[Family, str]:
+    """The family and the canonical text of an address; raises BadInputError likewise."""
+    try:
+        a, b, c, d = text.split(".")
+    except ValueError:
+        pass
+    else:
+        if a in _OCTETS and b in _OCTETS and c in _OCTETS and d in _OCTETS:
+            return Family.IPV4, text
+    family, number = parse_address(text)
+    return family, format_address(family, number)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Prefix:
     """A CIDR: ``length`` leading bits of ``value``, whose other bits are zero.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipam.errors import BadInputError
-from ipam.prefix import Family, Prefix, format_address, merge, parse_address
+from ipam.prefix import Family, Prefix, canonical_address, format_address, merge, parse_address
 from tests.generators import addresses, crowded_prefixes, families, prefixes
 
 
@@ -30,6 +30,12 @@ def test_its_text_is_the_canonical_one(prefix: Prefix) -> None:
 def test_an_address_is_read_back_as_it_was_written(data: st.DataObject, family: Family) -> None:
     address = data.draw(addresses(family))
     assert parse_address(format_address(family, address)) == (family, address)
+
+
+@given(st.data(), families())
+def test_the_canonical_text_of_an_address_is_its_own(data: st.DataObject, family: Family) -> None:
+    text = format_address(family, data.draw(addresses(family)))
+    assert canonical_address(text) == canonical_address(text.upper()) == (family, text)
 
 
 @given(prefixes())

@@ -1,6 +1,8 @@
 """Other programs' JSON files: read once, each field checked where it is used, errors with a path.
 
-What is not asked for is ignored: such files carry far more than is needed.
+What is not asked for is ignored: such files carry far more than is needed. What there is very much
+of is decoded by its type, where it is as it should be; ``JsonObject`` reads everything else, and
+says what is wrong.
 """
 
 from __future__ import annotations
@@ -8,11 +10,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from ipam.errors import BadInputError
 from ipam.prefix import Prefix
 
 _SHOWN = 60
+
+_Typed = TypeVar("_Typed")
+
+
+class UnlikeError(Exception):
+    """Something is not as it nearly always is: read it with ``JsonObject``, which can judge it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +137,34 @@ def read_json(path: Path, what: str) -> JsonObject:
 
     Raises BadInputError, in one line, for whatever is none.
     """
+    return parse_json(path, read_content(path, what), what)
+
+
+def read_content(path: Path, what: str) -> bytes:
+    """What a file holds. Raises BadInputError likewise where it cannot be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}; {what}") from error
+
+
+def parse_typed(decoder: msgspec.json.Decoder[_Typed], content: bytes) -> _Typed:
+    """What a file holds by its type. Raises UnlikeError, also where it is no JSON at all."""
+    try:
+        return decoder.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnlikeError from error
+
+
+def printable(text: str) -> str:
+    """The text. Raises UnlikeError where it cannot be printed on one line."""
+    if not text.isprintable():
+        raise UnlikeError
+    return text
+
+
+def parse_json(path: Path, content: bytes, what: str) -> JsonObject:
+    """The object that the content of a file holds. Raises BadInputError likewise."""
     try:
         value: object = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
