@@ -7,13 +7,13 @@ Reservations, PrefixLists and Quotas. Everything of other VPCs is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ipam.errors import BadInputError
-from ipam.prefix import Family, Prefix, format_address, parse_address
+from ipam.prefix import Family, Prefix
+from vpcrouter.fabric.machines import CarefulMachines, Machines, usual_machines
 from vpcrouter.fabric.port import (
-    InstanceState,
-    NetworkInterface,
     Observation,
     Origin,
     PrefixList,
@@ -23,7 +23,7 @@ from vpcrouter.fabric.port import (
     VpcSubnet,
 )
 from vpcrouter.fabric.prefix_lists import parse_prefix_lists
-from vpcrouter.jsonfile import JsonObject, read_json
+from vpcrouter.jsonfile import JsonObject, UnlikeError, parse_json, read_content
 
 ROUTES_QUOTA = "L-93826ACB"
 DEFAULT_QUOTA = 500
@@ -57,15 +57,34 @@ def read_describe(path: Path, quota: int | None) -> Observation:
 
     Raises BadInputError, in one line, where the file is none or contradicts itself.
     """
-    return parse_describe(read_json(path, _WHAT), quota)
+    content = read_content(path, _WHAT)
+    with suppress(UnlikeError):
+        return parse_usual_describe(path, content, quota)
+    return parse_describe(parse_json(path, content, _WHAT), quota)
+
+
+def parse_usual_describe(path: Path, content: bytes, quota: int | None) -> Observation:
+    """The same, where all interfaces and instances are as they should be.
+
+    Raises UnlikeError for any other file, whatever is wrong with it.
+    """
+    file, machines = usual_machines(path, content)
+    try:
+        return _observation(file, machines, quota)
+    except BadInputError as error:
+        raise UnlikeError from error
 
 
 def parse_describe(file: JsonObject, quota: int | None) -> Observation:
     """The VPC in what a file, or the calls themselves, said. Raises BadInputError likewise."""
+    return _observation(file, CarefulMachines(file), quota)
+
+
+def _observation(file: JsonObject, machines: Machines, quota: int | None) -> Observation:
     for key in ("NextToken", "nextToken"):
         if file.optional_text(key) is not None:
             raise file.error(f"holds one page of several ({key}): describe without paging")
-    vpc = _choose_vpc(file)
+    vpc = _choose_vpc(file, machines)
     subnet_objects = [o for o in file.children("Subnets") if o.text("VpcId") == vpc.text("VpcId")]
     tables = _of_vpc(file, "RouteTables", vpc)
     subnets = _subnets(file, subnet_objects, tables)
@@ -75,11 +94,11 @@ def parse_describe(file: JsonObject, quota: int | None) -> Observation:
         local=_vpc_cidrs(vpc),
         subnets=subnets,
         tables=_tables(tables, parse_prefix_lists(file)),
-        interfaces=_interfaces(_of_vpc(file, "NetworkInterfaces", vpc), subnets),
-        instances=_instances(file),
+        interfaces=machines.interfaces(vpc.text("VpcId"), {subnet.id for subnet in subnets}),
+        instances=machines.instances(),
         quota=applied,
         warnings=warnings,
-        tags=_tags(file),
+        tags=machines.tags(),
     )
 
 
@@ -93,14 +112,13 @@ def _of_vpc(file: JsonObject, key: str, vpc: JsonObject) -> list[JsonObject]:
     return [o for o in file.children(key) if o.optional_text("VpcId") in (wanted, None)]
 
 
-def _choose_vpc(file: JsonObject) -> JsonObject:
+def _choose_vpc(file: JsonObject, machines: Machines) -> JsonObject:
     """The only VPC, or the only one with interfaces."""
     vpcs = {vpc.text("VpcId"): vpc for vpc in file.children("Vpcs")}
     if not vpcs:
         raise file.error(f"Vpcs is missing or empty; {_WHAT}")
     if len(vpcs) > 1:
-        used = {o.optional_text("VpcId") for o in file.children("NetworkInterfaces")}
-        candidates = sorted(vpcs.keys() & used)
+        candidates = sorted(vpcs.keys() & machines.vpcs())
         if len(candidates) != 1:
             names = ", ".join(sorted(vpcs)[:5])
             raise file.error(f"Vpcs: {len(vpcs)} VPCs ({names}): keep the cluster's own")
@@ -235,77 +253,6 @@ def _destination(route: JsonObject, prefix_lists: Mapping[str, PrefixList]) -> P
             "add what describe-managed-prefix-lists says about it"
         )
     return prefix_lists[name]
-
-
-def _interfaces(
-    objects: list[JsonObject], subnets: tuple[VpcSubnet, ...]
-) -> tuple[NetworkInterface, ...]:
-    known = {subnet.id for subnet in subnets}
-    interfaces: dict[str, NetworkInterface] = {}
-    for item in objects:
-        interface = _interface(item)
-        if interface.id in interfaces:
-            raise item.error(f"{interface.id} is there twice")
-        if interface.subnet not in known:
-            raise item.error(f"{interface.id} is in {interface.subnet}, which is not in Subnets")
-        interfaces[interface.id] = interface
-    return tuple(interfaces[name] for name in sorted(interfaces))
-
-
-def _interface(item: JsonObject) -> NetworkInterface:
-    attachment = item.child("Attachment")
-    status = attachment.optional_text("Status") if attachment else None
-    index = attachment.whole_number("DeviceIndex") if attachment else None
-    return NetworkInterface(
-        id=item.text("NetworkInterfaceId"),
-        subnet=item.text("SubnetId"),
-        addresses=_addresses(item),
-        instance=attachment.optional_text("InstanceId") if attachment else None,
-        device_index=index or 0,
-        source_dest_check=item.flag("SourceDestCheck", absent=True),
-        settled=status in (None, "attached", "detached"),
-    )
-
-
-def _addresses(item: JsonObject) -> Mapping[Family, tuple[str, ...]]:
-    texts = [item.optional_text("PrivateIpAddress")]
-    texts += [o.optional_text("PrivateIpAddress") for o in item.children("PrivateIpAddresses")]
-    texts += [o.optional_text("Ipv6Address") for o in item.children("Ipv6Addresses")]
-    found: dict[Family, list[str]] = {}
-    for text in texts:
-        if text is None:
-            continue
-        try:
-            family, number = parse_address(text)
-        except BadInputError as error:
-            raise item.error(str(error)) from error
-        address = format_address(family, number)
-        if address not in found.setdefault(family, []):
-            found[family].append(address)
-    return {family: tuple(addresses) for family, addresses in found.items()}
-
-
-def _instances(file: JsonObject) -> Mapping[str, InstanceState]:
-    instances: dict[str, InstanceState] = {}
-    for reservation in file.children("Reservations"):
-        for item in reservation.children("Instances"):
-            state = item.child("State")
-            name = state.text("Name") if state else "missing"
-            try:
-                instances[item.text("InstanceId")] = InstanceState(name)
-            except ValueError as error:
-                known = ", ".join(InstanceState)
-                raise item.error(f"State is {name}: known are {known}") from error
-    return instances
-
-
-def _tags(file: JsonObject) -> Mapping[str, Mapping[str, str]]:
-    return {
-        item.text("InstanceId"): {t.text("Key"): t.optional_text("Value") or "" for t in tags}
-        for reservation in file.children("Reservations")
-        for item in reservation.children("Instances")
-        if (tags := item.children("Tags"))
-    }
 
 
 def _quota(file: JsonObject, override: int | None) -> tuple[Mapping[Family, int], tuple[str, ...]]:
