@@ -9,7 +9,8 @@ anything; what it costs is that two groups which became one have the load of bot
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +36,8 @@ _CHEAP = 1.15  # times the cap: what two groups may carry that are to become one
 _PARTS_MISSED = 1.5
 _SLACK = 0.05
 
+_SUFFERING = 1.06  # times the cap: from there on a subnet gets the entry held back for new ones
+
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
@@ -43,7 +46,8 @@ class Arrangement:
     In each subnet these are its lightest siblings. What all others cannot take below the cap is
     theirs: so they can be one group whenever another subnet needs the entry more, and two again
     later, and nobody waits until nodes have left. A subnet with more groups than its share, where
-    others lack some, lets as many pairs run dry.
+    others lack some, lets as many pairs run dry. Where some subnet has to carry more in its groups,
+    all others may as well: their pairs run dry sooner, and give it the entry that it lacks.
     """
 
     cap: int
@@ -117,8 +121,11 @@ class _Division:
             for subnet in self._least
         }
         self._over = sum(self._have.values()) - max(budget, sum(self._least.values()))
+        self._far = math.inf  # the load from which on a group is worth an entry held back
         self._divide(budget)
-        if held_back(budget) and not self._can_give_back():
+        apart = held_back(budget) and budget > sum(self._least.values())
+        if apart and not self._can_give_back():
+            self._far = _SUFFERING * self._cap
             self._divide(budget - held_back(budget))
 
     def _divide(self, entries: int) -> None:
@@ -156,15 +163,15 @@ class _Division:
         }
         while lacking:
             subnet = max(lacking, key=lambda s: (self._mean(s), s))
-            found = self._spare > 0 or self._free_entry(self._mean(subnet))
-            if found and self._open(subnet).split():
+            if self._has_entry(subnet, lacking) and self._open(subnet).split():
                 self._have[subnet] += 1
                 self._spare -= 1
             else:
                 lacking.discard(subnet)
             if self._have[subnet] >= self._share[subnet]:
                 lacking.discard(subnet)
-        return Arrangement(self._cap, frozenset(self._closing()))
+        cap = max([self._cap, *map(self._mean, self._have)])
+        return Arrangement(cap, frozenset(self._closing()))
 
     def write(self) -> None:
         """Put the groups that have changed into the draft."""
@@ -175,13 +182,25 @@ class _Division:
         """The least possible load of its fullest group, if loads were even."""
         return -(-self._loads[subnet] // self._have[subnet])
 
-    def _free_entry(self, worth: int) -> bool:
-        """Join two groups of a subnet with more than its share, if they stay below a load."""
-        subnet = self._lightest(self._share)
-        if subnet is None or self._open(subnet).lightest_pair()[0] >= worth:
-            return False
-        self._join(subnet)
-        return True
+    def _has_entry(self, subnet: str, lacking: Set[str]) -> bool:
+        """Whether there is an entry for one more group: spare, freed, or else one held back."""
+        mean = self._mean(subnet)
+        if self._spare > 0 or self._free_entry(mean, lacking):
+            return True
+        return self._spare == 0 and mean > self._far
+
+    def _free_entry(self, worth: int, lacking: Set[str]) -> bool:
+        """Join two groups of a subnet with more than its share, if they stay below a load.
+
+        Or else those of any subnet that lacks nothing: whatever its share, the largest load falls.
+        """
+        served = {s: least for s, least in self._least.items() if s not in lacking}
+        for keep in (self._share, served):
+            subnet = self._lightest(keep)
+            if subnet is not None and self._open(subnet).lightest_pair()[0] < worth:
+                self._join(subnet)
+                return True
+        return False
 
     def _open(self, subnet: str) -> _Subnet:
         if subnet not in self._opened:
@@ -197,7 +216,7 @@ class _Division:
 
     def _lightest(self, keep: Mapping[str, int]) -> str | None:
         """The subnet with the lightest siblings, of those that have more groups than to keep."""
-        many = [s for s in self._have if self._have[s] > keep[s] and self._open(s).has_pair()]
+        many = [s for s in keep if self._have[s] > keep[s] and self._open(s).has_pair()]
         return min(many, key=lambda s: (self._open(s).lightest_pair()[0], s), default=None)
 
     def _closing(self) -> Iterable[Prefix]:

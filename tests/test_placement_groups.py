@@ -146,7 +146,7 @@ def test_an_entry_moves_to_another_subnet_when_that_lowers_the_largest_load() ->
     more = [Claim(f"more{number}", "b", "id") for number in range(15)]
     now = join(leave(now, sorted(now.nodes)[:10]), more, budget).state
     assert len(group_loads(now)["a"]) == 8  # two of them together would carry more than one of b
-    assert max(group_loads(now)["b"]) == 12
+    assert max(group_loads(now)["b"]) == 11  # thanks to the entry held back
     now = leave(now, [f"a{number:04}" for number in range(10, 50)])
     now = join(now, [Claim("one more", "b", "id")], budget).state
     assert len(group_loads(now)["a"]) < 8 < len(group_loads(now)["b"])
