@@ -166,6 +166,16 @@ class State:
             raise ValueError(f"{prefix} is outside the prefixes of subnet {subnet}")
         return space
 
+    def grants(self, claim: Claim) -> bool:
+        """Whether the node is there as it claims to be: then the claim changes nothing."""
+        node = self.nodes.get(claim.node)
+        return (
+            node is not None
+            and node.identity == claim.identity
+            and node.subnet == claim.subnet
+            and (not claim.labels or claim.labels == node.labels)
+        )
+
     def owners(self) -> Iterator[Node]:
         """Everybody who owns blocks: nodes that are there, and those that came back as new ones."""
         yield from self.nodes.values()

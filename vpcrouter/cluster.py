@@ -143,7 +143,9 @@ class Cluster:
         seen = self._look()
         gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
         state = without_owners(seen.state, gone)
-        return self._joined(seen, join(state, seen.membership.claims, self._budget(seen)))
+        # Each name claims once here: what is granted contradicts no other claim.
+        claims = [claim for claim in seen.membership.claims if not state.grants(claim)]
+        return self._joined(seen, join(state, claims, self._budget(seen)))
 
     def joined(self) -> View:
         """The same as ``planned``, decided in the store: new nodes own their blocks from now on.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 
 from ipam.prefix import Family
 from vpcrouter.fabric.port import NetworkInterface
@@ -92,23 +94,24 @@ def match_interfaces(
     interface with a node's address that is attached to another instance is not the node's: the
     address was given away again, and packets sent there would reach somebody else.
     """
-    known = _Known.of(interfaces)
+    known = _Known(interfaces)
     found: dict[str, NetworkInterface] = {}
-    takers: dict[str, list[str]] = {}
+    taker: dict[str, str] = {}
+    shared: set[str] = set()
     problems: list[Problem] = []
     for node in nodes:
         tagged = () if node.instance is not None else named.get(node.name, ())
         match = known.by_tag(node, tagged) if tagged else known.of_node(node)
         if isinstance(match, str):
             problems.append(Problem(match, node.name))
-        else:
-            found[node.name] = match
-            takers.setdefault(match.id, []).append(node.name)
-    for names in takers.values():
-        if len(names) > 1:
-            problems += [Problem(SAME_INTERFACE, name) for name in names]
-            for name in names:
-                del found[name]
+            continue
+        found[node.name] = match
+        other = taker.setdefault(match.id, node.name)
+        if other != node.name:
+            shared.update((other, node.name))
+    problems += [Problem(SAME_INTERFACE, name) for name in shared]
+    for name in shared:
+        del found[name]
     return Matched(found, tuple(sorted(problems)))
 
 
@@ -125,24 +128,26 @@ def instances_by_name(
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class _Known:
     """The interfaces by what tells whose they are, the primary ones first."""
 
-    by_instance: Mapping[str, NetworkInterface]
-    by_address: Mapping[str, NetworkInterface]
-
-    @classmethod
-    def of(cls, interfaces: Iterable[NetworkInterface]) -> _Known:
-        by_instance: dict[str, NetworkInterface] = {}
-        by_address: dict[str, NetworkInterface] = {}
-        for interface in sorted(interfaces, key=lambda i: (i.device_index, i.id)):
+    def __init__(self, interfaces: Iterable[NetworkInterface]) -> None:
+        by_id = sorted(interfaces, key=attrgetter("id"))
+        self._ordered = sorted(by_id, key=attrgetter("device_index"))
+        self.by_instance: dict[str, NetworkInterface] = {}
+        for interface in self._ordered:
             if interface.instance is not None:
-                by_instance.setdefault(interface.instance, interface)
+                self.by_instance.setdefault(interface.instance, interface)
+
+    @cached_property
+    def by_address(self) -> Mapping[str, NetworkInterface]:
+        """Made when it is asked for: where every instance is known, nobody asks."""
+        by_address: dict[str, NetworkInterface] = {}
+        for interface in self._ordered:
             for addresses in interface.addresses.values():
                 for address in addresses:
                     by_address.setdefault(address, interface)
-        return cls(by_instance, by_address)
+        return by_address
 
     def of_node(self, node: KubernetesNode) -> NetworkInterface | str:
         """By its provider id or its addresses; or why not."""

@@ -74,14 +74,11 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
     gone = {name for name, state in observation.instances.items() if state.is_gone}
     named = instances_by_name(observation.tags, inventory.tag, gone)
     matched = match_interfaces(candidates, observation.interfaces, named)
+    interfaces = matched.interfaces
     members = {
-        node.name: Member(
-            _with_notice(observation, node, matched.interfaces[node.name]),
-            matched.interfaces[node.name],
-            _runs(observation, matched.interfaces[node.name]),
-        )
+        node.name: _member(observation, node, interfaces[node.name])
         for node in candidates
-        if node.name in matched.interfaces
+        if node.name in interfaces
     }
     claims = claims_of(members, state.networks)
     absent, notes = _absent(observation, inventory, state)
@@ -100,14 +97,16 @@ def claims_of(members: Mapping[str, Member], networks: Iterable[Network]) -> tup
 
 def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:
     """Those labels of a node that a topology asks for."""
+    if not asked:
+        return ()
     return tuple((name, node.labels[name]) for name in sorted(asked) if node.labels.get(name))
 
 
-def _with_notice(
-    observation: Observation, node: KubernetesNode, interface: NetworkInterface
-) -> KubernetesNode:
+def _member(observation: Observation, node: KubernetesNode, interface: NetworkInterface) -> Member:
     """The node; it is leaving where the cloud is about to take its instance away."""
-    return replace(node, leaving=True) if interface.instance in observation.leaving else node
+    if interface.instance in observation.leaving:
+        node = replace(node, leaving=True)
+    return Member(node, interface, _runs(observation, interface))
 
 
 def _runs(observation: Observation, interface: NetworkInterface) -> bool:
@@ -123,6 +122,8 @@ def _absent(
     listed = {node.name: node.identity for node in inventory.nodes}
     owners = list(state.owners())
     absent = [owner for owner in owners if listed.get(owner.name) != owner.identity]
+    if not absent:
+        return (), ()
     ended = {o for o in absent if _has_ended(observation, o)}
     there = _described_instances(observation)
     vanished = {o for o in absent if there and _is_instance(o) and o.identity not in there}

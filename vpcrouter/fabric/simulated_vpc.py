@@ -235,11 +235,10 @@ class SimulatedVpc:
 
     def _note_targets(self, now: float) -> None:
         """Note since when interfaces cannot take packets, and forget those that can again."""
-        for name in self._gone_since.keys() | self._interfaces.keys() | self._row_targets():
-            if self._takes_packets(name):
-                self._gone_since.pop(name, None)
-            else:
-                self._gone_since.setdefault(name, now)
+        before = self._gone_since
+        names = before.keys() | self._interfaces.keys() | self._row_targets()
+        gone = [name for name in names if not self._takes_packets(name)]
+        self._gone_since = {name: before.get(name, now) for name in gone}
 
     def _row_targets(self) -> set[str]:
         return {row.target for rows in self._described.values() for row in rows if row.to_interface}
@@ -248,8 +247,7 @@ class SimulatedVpc:
         interface = self._interfaces.get(name)
         if interface is None or interface.instance is None:
             return False
-        state = self._instances.get(interface.instance, InstanceState.RUNNING)
-        return state in (InstanceState.PENDING, InstanceState.RUNNING)
+        return self._instances.get(interface.instance) in _TAKING_PACKETS
 
     # The checks.
 
@@ -297,6 +295,9 @@ class SimulatedVpc:
 
 
 _Rows = dict[tuple[object, bool], Row]
+
+# None: where instances are not described, they run.
+_TAKING_PACKETS = (InstanceState.RUNNING, InstanceState.PENDING, None)
 
 
 def _put(rows: _Rows, destination: Prefix, row: Row | None) -> None:
