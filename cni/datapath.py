@@ -259,7 +259,7 @@ def wait(wiring: Wiring, kernel: Kernel, questions: tuple[bytes, ...]) -> None:
 
 def _is_ready(reply: Reply) -> bool:
     if reply.kind == netlink.NEW_LINK:
-        return netlink.parse_link(reply.body).state == netlink.CARRIES
+        return netlink.link_state(reply.body) == netlink.CARRIES
     return reply.kind == netlink.NEW_ROUTE and netlink.route_type(reply.body) == netlink.LOCAL
 
 

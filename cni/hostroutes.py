@@ -56,14 +56,19 @@ def wanted_routes(
     both by name. Nodes whose address is not known get no route: their blocks are reached through
     the VPC router.
     """
-    return tuple(
-        sorted(
-            HostRoute(block, uplinks[name][block.family])
-            for name, owned in blocks.items()
-            for block in owned
-            if block.family in uplinks.get(name, {})
-        )
+    found = (
+        HostRoute(block, uplinks[name][block.family])
+        for name, owned in blocks.items()
+        for block in owned
+        if block.family in uplinks.get(name, {})
     )
+    return tuple(sorted(found, key=_place))
+
+
+def _place(route: HostRoute) -> tuple[Family, int, int, int]:
+    """Their order; comparing routes as such takes ten times as long, and there are thousands."""
+    block = route.destination
+    return block.family, block.value, block.length, route.via
 
 
 def route_changes(
@@ -71,7 +76,8 @@ def route_changes(
 ) -> RouteChanges:
     """The changes that lead from present routes to wanted ones on this link with this metric.
 
-    Applied, they leave nothing to change. Routes of others stay, ours that nobody wants go.
+    Applied, they leave nothing to change. Routes of others stay, ours that nobody wants go. What
+    is put keeps the order of what is wanted.
     """
     targets = {route.destination: route for route in wanted}
     foreign: set[Prefix] = set()
@@ -89,7 +95,7 @@ def route_changes(
             right.add(route.destination)
     missing = targets.keys() - right - foreign
     return RouteChanges(
-        tuple(sorted(targets[destination] for destination in missing)),
+        tuple(target for destination, target in targets.items() if destination in missing),
         tuple(remove),
         tuple(sorted(foreign & targets.keys())),
     )

@@ -160,6 +160,17 @@ def rule_priority(body: bytes) -> int:
     return int.from_bytes(_attributes(body, _ROUTE.size).get(_FRA_PRIORITY, b""), "little")
 
 
+def link_state(body: bytes) -> int:
+    """The operational state of the link in a reply of kind NEW_LINK; 0 where it says none.
+
+    It is among the first of dozens of attributes, and asked for again and again.
+    """
+    for kind, content in _each(body, _LINK.size):
+        if kind == _IFLA_OPERSTATE:
+            return content[0]
+    return 0
+
+
 def route_type(body: bytes) -> int:
     """What kind of route a reply of kind NEW_ROUTE holds."""
     kind: int = _ROUTE.unpack_from(body)[7]
@@ -403,9 +414,12 @@ def _attribute(kind: int, content: bytes) -> bytes:
 
 
 def _attributes(body: bytes, position: int) -> dict[int, bytes]:
-    found = {}
-    while position + _ATTRIBUTE.size <= len(body):
+    return dict(_each(body, position))
+
+
+def _each(body: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+    end = len(body) - _ATTRIBUTE.size
+    while position <= end:
         size, kind = _ATTRIBUTE.unpack_from(body, position)
-        found[kind & 0x3FFF] = body[position + _ATTRIBUTE.size : position + size]
-        position += max(size + 3 & ~3, _ATTRIBUTE.size)
-    return found
+        yield kind & 0x3FFF, body[position + _ATTRIBUTE.size : position + size]
+        position += (size + 3 & ~3) or _ATTRIBUTE.size

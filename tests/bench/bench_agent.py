@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cni.hostroutes import PROTOCOL
-from cni.surroundings import agent_key, agents_of, dump_uplinks
+from cni.surroundings import agent_key, dump_uplinks
 from ipam.model import Claim, Network
 from ipam.prefix import Family, Prefix
 from ipam.service import Addresses
@@ -121,8 +121,7 @@ def more_routes(
     wait(lambda: count_routes(node) == NEIGHBOURS + 1)
     taken = time.perf_counter() - began
     yield Figure(f"{NEIGHBOURS - AT_START} further host routes", taken, "s", 2)
-    for key in [item.key for item in store.range(agents_of("subnet-1")).items]:
-        store.txn([], [Delete(key)])
+    store.txn([], [Delete(agent_key("subnet-1", name)) for name in names])
     wait(lambda: count_routes(node) == 0)
     began = time.perf_counter()
     say(store, names)

@@ -3,6 +3,9 @@
 Whole processes, as a runtime starts them; ours and theirs take turns, so that what else the machine
 does hits both. Each has a node of its own with its own standing pods. IPv4 alone: with IPv6 theirs
 wait a second or more for duplicate address detection.
+
+Among them an interpreter is started with the plugin's options that ends at once: what a program in
+Python cannot go below.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -127,14 +131,29 @@ def compared(sides: tuple[Side, Side], spaces: tuple[str, ...]) -> Iterator[Figu
             standing += 1
         adds: tuple[list[float], list[float]] = ([], [])
         deletes: tuple[list[float], list[float]] = ([], [])
+        empty: list[float] = []
         for number in range(TIMES):
+            empty.append(start_interpreter())
             for place, side in enumerate(sides):
                 pod, netns = f"pod-{wanted}-{number}", free[place][number % AT_ONCE]
                 adds[place].append(add(side, pod, netns))
                 deletes[place].append(delete(side, pod, netns))
-        yield from lines(f"ADD with {wanted} pods", adds, 1.0)
+        name = f"ADD with {wanted} pods"
+        yield from lines(name, adds, 1.0)
+        floor = statistics.median(empty)
+        yield Figure(f"{name}: of which an empty interpreter", floor, "ms")
+        theirs_ = statistics.median(adds[1])
+        yield Figure(f"{name}: empty interpreter over theirs", floor / theirs_, "times")
         yield from lines(f"DEL with {wanted} pods", deletes, 0.6)
     yield from at_once(sides, free)
+
+
+def start_interpreter() -> float:
+    """From start to exit, in milliseconds."""
+    program = [os.path.realpath(sys.executable), "-IS", "-c", "import posix; posix._exit(0)"]
+    start = time.perf_counter()
+    finish(os.posix_spawn(program[0], program, {}))
+    return (time.perf_counter() - start) * 1000
 
 
 def at_once(sides: tuple[Side, Side], free: tuple[list[str], list[str]]) -> Iterator[Figure]:
