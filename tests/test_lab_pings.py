@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import selectors
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipam.errors import UnavailableError
-from tests.namespaces import Namespace, namespaces
+from tests.namespaces import Namespace, eventually, namespaces
 from vpcrouter.lab.pinger import Answer, Pair, Pinger, lost
 from vpcrouter.lab.spaces import switch
 from vpcrouter.lab.trace import trace
@@ -37,6 +39,10 @@ def wired(root: None) -> Iterator[tuple[Namespace, Namespace]]:  # noqa: ARG001
                 kernel.addr("add", index=index, address=f"192.0.2.{number}", prefixlen=24)
                 address = f"2001:db8::{number}"
                 kernel.addr("add", index=index, address=address, prefixlen=64, flags=2)
+        # Neighbours are looked for, which takes a while on a busy machine.
+        for space, other in ((left, 2), (right, 1)):
+            for address in (f"192.0.2.{other}", f"2001:db8::{other}"):
+                eventually(partial(space.ping, address, timeout=0.2))
         yield left, right
 
 
@@ -53,7 +59,7 @@ def test_answers_and_losses_are_told_apart(wired: tuple[Namespace, Namespace]) -
         answers = pinger.ping([*good, *bad] * 3, timeout=0.3, progress=told.append)
     assert sorted(lost(answers), key=str) == sorted(bad * 3, key=str)
     assert told == answers
-    assert all(0 < a.seconds < 0.3 for a in answers if a.seconds is not None)
+    assert all(a.seconds > 0 for a in answers if a.seconds is not None)
 
 
 @root
@@ -62,7 +68,7 @@ def test_many_losses_take_a_bounded_time(wired: tuple[Namespace, Namespace]) -> 
     with Pinger(sources(wired)) as pinger:
         begin = time.monotonic()
         assert len(lost(pinger.ping(pairs, timeout=0.1))) == 600
-        assert time.monotonic() - begin < 5.0
+        assert time.monotonic() - begin < 30.0  # one after the other it would be 60
 
 
 @root
@@ -131,3 +137,55 @@ def test_a_way_is_followed_to_its_end(wired: tuple[Namespace, Namespace]) -> Non
     assert trace(space, "2001:db8::2") == ["2001:db8::2"]
     with pytest.raises(UnavailableError, match=r"no packet can be sent to 198\.51\.100\.1"):
         trace(space, "198.51.100.1")
+
+
+class Held:
+    """A clock for a process that the machine lets wait for ten seconds before its nth look."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = nth
+        self.late = 0.0
+
+    def monotonic(self) -> float:
+        self._left -= 1
+        if self._left == 0:
+            self.late = 10.0
+        return time.monotonic() + self.late
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Late(selectors.DefaultSelector):
+    """Nothing has arrived until the process that looks is held up."""
+
+    def __init__(self, clock: Held) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(timeout) if self._clock.late else []
+
+
+@root
+@pytest.mark.parametrize("nth", range(1, 15))
+def test_who_is_held_up_takes_no_answer_for_a_loss(
+    wired: tuple[Namespace, Namespace], monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """On a busy machine, answers come and lie there before anybody looks again."""
+    clock = Held(nth)
+    monkeypatch.setattr("selectors.DefaultSelector", lambda: Late(clock))
+    pairs = [Pair("l", "192.0.2.2"), Pair("l", "2001:db8::2"), Pair("r", "192.0.2.1")]
+    with Pinger(sources(wired)) as pinger:
+        monkeypatch.setattr("vpcrouter.lab.pinger.time", clock)
+        assert lost(pinger.ping(pairs)) == []
+
+
+@root
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_who_is_held_up_follows_a_packet_all_the_same(
+    wired: tuple[Namespace, Namespace], monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    monkeypatch.setattr("vpcrouter.lab.trace.time", Held(nth))
+    for target in ("192.0.2.2", "2001:db8::2"):
+        assert trace(Path(wired[0].path), target) == [target]

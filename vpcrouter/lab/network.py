@@ -41,6 +41,9 @@ _ROUTER_SWITCHES = {
 _NODE_SWITCHES = {
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
+    # Who follows packets asks often for an answer, and is not to wait for it.
+    "ipv4/icmp_ratelimit": "0",
+    "ipv6/icmp/ratelimit": "0",
     # Else a link says nothing over IPv6 for its first seconds.
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/dad_transmits": "0",

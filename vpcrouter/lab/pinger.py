@@ -132,18 +132,17 @@ class Pinger:
         for pair in pairs:
             self._number = (self._number + 1) & 0xFFFFFFFF
             open_[self._number] = (pair, time.monotonic())
-            sent = self._send(pair, self._number)
-            while sent is None and time.monotonic() - open_[self._number][1] < timeout:
+            sent, is_late = self._send(pair, self._number), False
+            while sent is None and not is_late:
+                is_late = time.monotonic() - open_[self._number][1] >= timeout
                 self._collect(open_, conclude, _FULL)
                 sent = self._send(pair, self._number)
             if not sent:
                 conclude(self._number, None)
             self._collect(open_, conclude, 0.0)
             while len(open_) >= _MOST_OPEN:
-                self._collect(open_, conclude, timeout)
                 self._expire(open_, conclude, timeout)
         while open_:
-            self._collect(open_, conclude, timeout)
             self._expire(open_, conclude, timeout)
         return answers
 
@@ -206,7 +205,11 @@ class Pinger:
         conclude: Callable[[int, float | None], None],
         timeout: float,
     ) -> None:
+        """Wait for answers; what has none by then, and should have, is lost."""
+        self._collect(open_, conclude, timeout)
         now = time.monotonic()
+        # However long we are held up before this: what came until then lies there.
+        self._collect(open_, conclude, 0.0)
         for number in [n for n, (_, sent) in open_.items() if now - sent >= timeout]:
             conclude(number, None)
 

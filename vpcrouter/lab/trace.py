@@ -39,8 +39,10 @@ def trace(space: Path, address: str) -> list[str]:
             probe.setsockopt(*_RECEIVE_ERRORS[family], 1)
             for hops in range(1, _MOST_HOPS + 1):
                 probe.setsockopt(*_HOPS[family], hops)
+                # An answer to an earlier packet that comes only now would be taken for a refusal.
+                probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 probe.sendto(b"", (address, _PORT + hops))
-                answer, is_end = _answer(probe, family)
+                answer, is_end = _answer(probe, family, _PORT + hops)
                 found.append(answer)
                 if is_end:
                     break
@@ -49,15 +51,20 @@ def trace(space: Path, address: str) -> list[str]:
     return found
 
 
-def _answer(probe: socket.socket, family: socket.AddressFamily) -> tuple[str, bool]:
-    """Who complained about the packet, and whether that was the end of its way."""
+def _answer(probe: socket.socket, family: socket.AddressFamily, port: int) -> tuple[str, bool]:
+    """Who complained about the packet to this port, and whether that was the end of its way."""
     deadline = time.monotonic() + _SECONDS
     poll = select.poll()
     poll.register(probe, select.POLLERR)
-    while (left := deadline - time.monotonic()) > 0:
-        if not poll.poll(1000 * left):
+    is_late = False
+    while not is_late:
+        # Held up for longer than an answer may take, we still look once whether it is there.
+        is_late = (left := deadline - time.monotonic()) <= 0
+        if not poll.poll(1000 * max(0.0, left)):
             continue
-        _, extra, _, _ = probe.recvmsg(512, 512, _ERROR_QUEUE)
+        _, extra, _, destination = probe.recvmsg(512, 512, _ERROR_QUEUE)
+        if destination[1] != port:
+            continue
         for _, _, data in extra:
             _, _, kind, _, _ = _ORIGIN.unpack_from(data)
             offender = data[_ORIGIN.size + 8 :]
