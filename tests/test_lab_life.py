@@ -22,7 +22,7 @@ from tests.namespaces import namespaces
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.process import run
 from vpcrouter.inventory import read_nodes
-from vpcrouter.lab import record, spaces
+from vpcrouter.lab import processes, record, spaces
 from vpcrouter.lab.files import Health, write_node_list
 from vpcrouter.lab.lab import Lab, remove
 from vpcrouter.lab.layout import Layout, Size
@@ -208,8 +208,6 @@ def test_what_the_kernel_refuses_is_said_in_one_line(folder: Path) -> None:
 
 @root
 def test_a_process_that_took_an_id_over_is_not_ended(folder: Path) -> None:
-    from vpcrouter.lab import processes
-
     pid_file = folder / "pid"
     pid_file.write_text(str(os.getpid()))
     assert processes.running("token", pid_file) is None
@@ -246,8 +244,6 @@ def test_the_tour_shows_a_forwarder_fail_and_replaced(
 @root
 def test_a_process_is_known_while_it_becomes_another_program(folder: Path) -> None:
     """In between, the kernel shows no environment."""
-    from vpcrouter.lab import processes
-
     pid_file = folder / "pid"
     for _ in range(20):
         command = ["env", "env", "env", "sleep", "60"]
@@ -256,3 +252,17 @@ def test_a_process_is_known_while_it_becomes_another_program(folder: Path) -> No
         processes.stop(pid, "token-of-this-test")
         assert seen == {pid}
         assert processes.running("token-of-this-test", pid_file) is None
+
+
+@root
+def test_a_process_without_environment_is_nobodys(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is not waited for: there are such on every machine."""
+    with subprocess.Popen(["/bin/sleep", "60"], env={}) as process:
+        try:
+            (folder / "pid").write_text(str(process.pid))
+            monkeypatch.setattr("vpcrouter.lab.processes.time.sleep", pytest.fail)
+            assert processes.running("token-of-this-test", folder / "pid") is None
+        finally:
+            process.kill()

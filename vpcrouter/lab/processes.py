@@ -16,7 +16,7 @@ from pathlib import Path
 from ipam.errors import UnavailableError
 from vpcrouter.lab.record import TOKEN
 
-_LOOKS = 50
+_LOOKS = 5_000
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
 _PATIENCE = 10.0  # seconds for a process that was killed to be gone
 
@@ -95,6 +95,9 @@ def _carries(pid: int, token: str) -> bool:
 
 
 def _has_environment(pid: int) -> bool:
-    """Whether it is neither a process that has ended nor one of the kernel's own."""
+    """Whether it is no process that has ended, nor the kernel's own, nor started without any."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return fields[0] not in "ZX" and not int(fields[6]) & _KERNEL_THREAD
+    start, end = map(int, fields[47:49])  # of its environment; 0 and 0 as long as it has none yet
+    return (
+        fields[0] not in "ZX" and not int(fields[6]) & _KERNEL_THREAD and (end > start or not end)
+    )
