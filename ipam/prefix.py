@@ -24,6 +24,9 @@ class Family(StrEnum):
     IPV4 = "ipv4"
     IPV6 = "ipv6"
 
+    # An enumeration's own hash is a call of Python for each look into a mapping or set of prefixes.
+    __hash__ = str.__hash__
+
     @property
     def width(self) -> int:
         """Address length in bits."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from ipam.model import Node as Owner
 from ipam.model import State
 from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.port import NetworkInterface, Observation, PrefixList, Row, Table
 from vpcrouter.membership import Member
-from vpcrouter.model import Block, Entry, Node, RouteTable, Snapshot, Subnet, snapshot
+from vpcrouter.model import BlockColumns, Entry, Node, RouteTable, Snapshot, Subnet
 from vpcrouter.own_weight import OwnWeight, with_own_weights
 from vpcrouter.ownership import RouteRecord
 from vpcrouter.problems import Problem
@@ -54,17 +55,20 @@ def assemble(
     """The snapshot. Every table that a subnet of the VPC uses is in it, whoever lives there."""
     known = {subnet.id for subnet in observation.subnets}
     owners = [owner for owner in state.owners() if owner.subnet in known]
-    nodes, blocks = _nodes(observation, members, owners, measures)
+    nodes, owned = _nodes(observation, members, owners, measures)
     tables = route_tables(observation, records, settings)
     own_weight = settings.own_subnet_weight
-    return snapshot(
-        subnets=(
-            Subnet(subnet.id, subnet.zone, subnet.table, state.prefixes(subnet.id))
-            for subnet in observation.subnets
-        ),
-        nodes=nodes,
-        blocks=blocks,
-        route_tables=with_own_weights(tables, own_weight, observation, members.values(), owners),
+    subnets = (
+        Subnet(subnet.id, subnet.zone, subnet.table, state.prefixes(subnet.id))
+        for subnet in observation.subnets
+    )
+    tables = with_own_weights(tables, own_weight, observation, members.values(), owners)
+    ordered = tuple(sorted(nodes.values(), key=attrgetter("name")))
+    return Snapshot(
+        subnets=tuple(sorted(subnets, key=attrgetter("id"))),
+        nodes=ordered,
+        blocks=_blocks([node.name for node in ordered], owned, measures.weights),
+        route_tables=tuple(sorted(tables, key=attrgetter("id"))),
     )
 
 
@@ -130,45 +134,56 @@ def _nodes(
     members: Mapping[str, Member],
     owners: Iterable[Owner],
     measures: Measures,
-) -> tuple[list[Node], list[Block]]:
-    """All nodes that could forward or own blocks, and the blocks.
+) -> tuple[dict[str, Node], list[tuple[str, Owner]]]:
+    """All nodes that could forward or own blocks, by name, and what owner each of them is.
 
     An owner that is no member any more, or not where it was, is a node of its own that is not
     healthy: its blocks stay where they are, and nothing is sent to it.
     """
-    nodes = {
-        name: _member_node(member, measures.capacities.get(name, 1.0))
-        for name, member in members.items()
-    }
-    blocks: list[Block] = []
+    capacity = measures.capacities.get
+    nodes = {name: _member_node(member, capacity(name, 1.0)) for name, member in members.items()}
+    owned: list[tuple[str, Owner]] = []
     absent: list[Owner] = []
     for owner in owners:
         member = members.get(owner.name)
         if member is not None and member.owns(owner):
-            blocks += _blocks(owner, owner.name, measures)
+            owned.append((owner.name, owner))
         else:
             absent.append(owner)
-    spare = _spare_interfaces(observation, members)
+    spare = _spare_interfaces(observation, members) if absent else {}
     for owner in sorted(absent, key=lambda o: (o.name, o.identity)):
         name = _free_name(owner, nodes)
         nodes[name] = _absent_node(name, owner, spare.pop(owner.identity, None))
-        blocks += _blocks(owner, name, measures)
-    return list(nodes.values()), blocks
+        owned.append((name, owner))
+    return nodes, owned
 
 
-def _blocks(owner: Owner, name: str, measures: Measures) -> Iterator[Block]:
-    return (Block(prefix, name, measures.weights.get(prefix, 1.0)) for prefix in owner.owned)
+def _blocks(
+    names: Sequence[str],
+    owned: Iterable[tuple[str, Owner]],
+    weights: Mapping[Prefix, float],
+) -> dict[Family, BlockColumns]:
+    """The blocks of all owners; a hundred thousand of them are never objects of their own."""
+    index = {name: position for position, name in enumerate(names)}
+    rows: dict[Family, list[tuple[int, int, int, float]]] = {family: [] for family in Family}
+    for name, owner in owned:
+        node = index[name]
+        for prefix in owner.owned:
+            weight = weights.get(prefix, 1.0) if weights else 1.0
+            rows[prefix.family].append((prefix.value, prefix.length, node, weight))
+    return {family: BlockColumns.build(family, rows[family]) for family in Family}
 
 
 def _member_node(member: Member, capacity: float) -> Node:
+    node, interface = member.node, member.interface
     return Node(
-        name=member.node.name,
-        subnet=member.interface.subnet,
-        interface=member.interface.id,
-        addresses=member.node.primary_addresses,
+        name=node.name,
+        subnet=interface.subnet,
+        interface=interface.id,
+        addresses=node.primary_addresses,
         capacity=capacity,
         healthy=member.healthy,
-        avoid=member.node.avoid,
+        avoid=node.avoid,
     )
 
 

@@ -60,7 +60,8 @@ class KubernetesNode:
     @property
     def primary_addresses(self) -> Mapping[Family, str]:
         """Its first address of each family."""
-        return dict(reversed(self.addresses))
+        addresses = self.addresses
+        return dict(addresses if len(addresses) < 2 else reversed(addresses))
 
 
 @dataclass(frozen=True, slots=True)

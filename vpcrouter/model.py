@@ -167,14 +167,15 @@ class BlockColumns:
 
         That blocks are disjoint is the caller's business.
         """
-        columns = cls.empty(family)
-        for value, length, node, weight in sorted(rows):
-            columns.high.append(value >> 64)
-            columns.low.append(value & _LOW_64)
-            columns.length.append(length)
-            columns.node.append(node)
-            columns.weight.append(weight)
-        return columns
+        ordered = sorted(rows)
+        return cls(
+            family,
+            array("Q", [row[0] >> 64 for row in ordered]),
+            array("Q", [row[0] & _LOW_64 for row in ordered]),
+            array("B", [row[1] for row in ordered]),
+            array("I", [row[2] for row in ordered]),
+            array("d", [row[3] for row in ordered]),
+        )
 
     def __len__(self) -> int:
         return len(self.length)
