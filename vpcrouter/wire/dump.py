@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from ipam.prefix import Family
+from ipam.prefix import Family, format_address
 from vpcrouter.combined import combined_load
 from vpcrouter.model import (
     BlockColumns,
@@ -24,6 +24,10 @@ from vpcrouter.model import (
     TablePlan,
 )
 from vpcrouter.wire.parse import VERSION
+
+_FAMILIES = tuple((family, family.value) for family in Family)
+_MEET = "}, {"  # the end of an object and the start of the next one, on one line
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | float | bool | None
 
@@ -53,7 +57,7 @@ def dump_json(document: object) -> str:
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Json]:
     """The snapshot as the format's objects."""
-    names = [node.name for node in snapshot.nodes]
+    names = snapshot.node_columns.name
     return {
         "version": VERSION,
         "subnets": [_subnet(subnet) for subnet in snapshot.subnets],
@@ -117,7 +121,7 @@ def node_document(node: Node) -> dict[str, Json]:
         "subnet": node.subnet,
         "interface": node.interface,
         "addresses": {
-            family.value: node.addresses[family] for family in Family if family in node.addresses
+            name: node.addresses[family] for family, name in _FAMILIES if family in node.addresses
         },
         "capacity": node.capacity,
         "healthy": node.healthy,
@@ -156,11 +160,15 @@ def _subnet(subnet: Subnet) -> dict[str, Json]:
 
 
 def _blocks(columns: BlockColumns, names: Sequence[str]) -> list[dict[str, Json]]:
+    family = columns.family
+    rows = zip(columns.high, columns.low, columns.length, columns.node, columns.weight, strict=True)
     return [
-        {"cidr": str(prefix), "node": names[node], "weight": weight}
-        for prefix, node, weight in zip(
-            columns.prefixes(), columns.node, columns.weight, strict=True
-        )
+        {
+            "cidr": f"{format_address(family, high << 64 | low)}/{length}",
+            "node": names[node],
+            "weight": weight,
+        }
+        for high, low, length, node, weight in rows
     ]
 
 
@@ -185,11 +193,27 @@ def _counts(counts: Mapping[Family, int]) -> dict[str, Json]:
 def _text(value: object, indent: str) -> str:
     if isinstance(value, dict) and any(_is_long(item) for item in value.values()):
         inner = indent + "  "
-        fields = [f"{json.dumps(key)}: {_text(item, inner)}" for key, item in value.items()]
+        fields = [f"{_ENCODER.encode(key)}: {_text(item, inner)}" for key, item in value.items()]
         return _lines("{", fields, "}", indent)
     if isinstance(value, list) and _is_long(value):
-        return _lines("[", [_text(item, indent + "  ") for item in value], "]", indent)
-    return json.dumps(value, allow_nan=False)
+        return _short_objects(value, indent) or _lines(
+            "[", [_text(item, indent + "  ") for item in value], "]", indent
+        )
+    return _ENCODER.encode(value)
+
+
+def _short_objects(items: Sequence[object], indent: str) -> str | None:
+    """A list of objects of a line each, encoded at once; None where some may need several.
+
+    Where all are objects, they meet once less often than there are objects. If there is no further
+    place that looks the same, none of those is inside a text or an object.
+    """
+    if not all(isinstance(item, dict) for item in items):
+        return None
+    text = _ENCODER.encode(items)
+    if text.count(_MEET) != len(items) - 1 or text.find("[{", 1) >= 0:
+        return None
+    return _lines("[", [text[1:-1].replace(_MEET, f"}},\n{indent}  {{")], "]", indent)
 
 
 def _is_long(value: object) -> bool:
