@@ -112,6 +112,53 @@ def test_a_table_that_vanishes_is_named_and_stops_no_other(
     assert len(rows(aws, "rtb-b")) == 4
 
 
+def shared() -> Document:
+    """Another team keeps entries in the table of one subnet, one of them among ours."""
+    document = vpc_document()
+    document["RouteTables"][0]["Routes"] += [
+        {
+            "DestinationCidrBlock": cidr,
+            "NetworkInterfaceId": "eni-free",
+            "State": "active",
+            "Origin": "CreateRoute",
+        }
+        for cidr in ("100.64.3.0/24", "100.70.0.0/16")
+    ]
+    return document
+
+
+@pytest.mark.parametrize("aws", [shared], indirect=True)
+def test_entries_of_another_team_are_named_and_stay(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    ended = command("apply", "--yes", "-f", cluster)
+    assert ended.code == 3
+    assert "a foreign entry is in the way: 100.64.3.0/24; remove it or exclude its range" in (
+        ended.err
+    )
+    assert "100.70.0.0/16" not in ended.err
+    assert len(rows(aws, "rtb-b")) == 4
+    command("aws", "withdraw", "--yes", "-f", cluster)
+    left = {"100.64.3.0/24": "eni-free", "100.70.0.0/16": "eni-free"}
+    assert rows(aws, "rtb-a") == left
+    assert not rows(aws, "rtb-b")
+
+
+def test_a_subnet_of_which_no_table_is_shown_is_named_and_nothing_is_changed(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    assert command("apply", "--yes", "-f", cluster).code == 0
+    before = aws.account.vpc.describe()
+    document = aws.account._file
+    assert isinstance(document, dict)
+    document["RouteTables"] = crowded()["RouteTables"][:1]
+    ended = command("apply", "--yes", "-f", cluster)
+    assert ended.code == 5
+    assert is_one_line(ended.err)
+    assert "subnet-b has no route table" in ended.err
+    assert aws.account.vpc.describe() == before
+
+
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [

@@ -24,6 +24,18 @@ variable "node_security_group" {
   type = string
 }
 
+variable "callers" {
+  type        = list(string)
+  description = "Who else may act as the role by fabric.role, such as a role of another account"
+  default     = []
+}
+
+variable "external_id" {
+  type        = string
+  description = "fabric.role.external_id of the cluster file, which these callers then have to know"
+  default     = null
+}
+
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -31,6 +43,29 @@ data "aws_iam_policy_document" "trust" {
     principals {
       type        = "Service"
       identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.callers) == 0 ? [] : [var.callers]
+
+    content {
+      actions = ["sts:AssumeRole"]
+
+      principals {
+        type        = "AWS"
+        identifiers = statement.value
+      }
+
+      dynamic "condition" {
+        for_each = var.external_id == null ? [] : [var.external_id]
+
+        content {
+          test     = "StringEquals"
+          variable = "sts:ExternalId"
+          values   = [condition.value]
+        }
+      }
     }
   }
 }
@@ -91,6 +126,10 @@ data "aws_iam_policy_document" "events" {
 resource "aws_sqs_queue_policy" "events" {
   queue_url = aws_sqs_queue.events.id
   policy    = data.aws_iam_policy_document.events.json
+}
+
+output "role" {
+  value = aws_iam_role.router.arn # fabric.role.arn of the cluster file, for those callers
 }
 
 output "queue" {
