@@ -40,12 +40,13 @@ _read_node = msgspec.json.Decoder(_Node).decode
 
 def decode_all(items: Iterable[tuple[str, bytes]]) -> Iterator[Record]:
     """The records of keys with their values, as ``codec.decode`` gives each. Raises likewise."""
-    known: dict[str, Prefix] = {}  # by their texts: most are in two records
+    known: dict[str, Prefix] = {}  # of blocks, by their texts: they are named at their nodes too
     for key, value in items:
         try:
             if key.startswith(BLOCKS):
                 block = _read_block(value)
-                prefix = _prefix(key[len(BLOCKS) :], known)
+                text = key[len(BLOCKS) :]
+                known[text] = prefix = Prefix.parse(text)
                 yield BlockRecord(prefix, block.node, block.identity, block.token)
                 continue
             if key.startswith(NODES):
@@ -55,8 +56,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Iterator[Record]:
                     node.identity,
                     node.subnet,
                     node.token,
-                    tuple([_prefix(text, known) for text in node.blocks]),
-                    tuple(sorted(node.labels.items())),
+                    tuple([known.get(text) or Prefix.parse(text) for text in node.blocks]),
+                    tuple(sorted(node.labels.items())) if node.labels else (),
                 )
                 continue
         except (msgspec.MsgspecError, UnicodeDecodeError, BadInputError):
@@ -66,10 +67,3 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Iterator[Record]:
 
 def _name(part: str) -> str:
     return unquote(part.partition("/")[0]) if "%" in part or "/" in part else part
-
-
-def _prefix(text: str, known: dict[str, Prefix]) -> Prefix:
-    prefix = known.get(text)
-    if prefix is None:
-        known[text] = prefix = Prefix.parse(text)
-    return prefix

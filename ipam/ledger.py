@@ -79,8 +79,10 @@ class Ledger:
             )
         ours = [item for item in found.items if item.key.startswith(_OURS)]
         records = decode_all((item.key, item.value) for item in ours)
-        for item, record in zip(ours, records, strict=True):
-            self._add(item.key, record, item.mod_revision)
+        self._records.update(zip((item.key for item in ours), records, strict=True))
+        self._revisions.update((item.key, item.mod_revision) for item in ours)
+        for key, record in self._records.items():
+            self._note(key, record)
         self._check_cluster()
         self._check_owners(self._blocks)
         self._static = _static((*self.networks, *self.recorded.values()))
@@ -91,7 +93,8 @@ class Ledger:
         owners = (*nodes, *former)
         check_change(self.recorded.values(), self.networks, shares, owners, places)
         self.state = state(self.cluster, self.networks, shares, nodes, former, places)
-        self._check_named((*present, *past))
+        pairs = zip((*present, *past), owners, strict=True)
+        self._check_named(record for record, node in pairs if record.blocks != node.owned)
         self.revision = found.revision
 
     def follow(self, changes: Changes) -> bool:
@@ -149,12 +152,12 @@ class Ledger:
     def _put(self, key: str, value: bytes, revision: int) -> Record:
         self._remove(key)
         record = codec.decode(key, value)
-        self._add(key, record, revision)
-        return record
-
-    def _add(self, key: str, record: Record, revision: int) -> None:
         self._revisions[key] = revision
         self._records[key] = record
+        self._note(key, record)
+        return record
+
+    def _note(self, key: str, record: Record) -> None:
         if isinstance(record, BlockRecord):
             self._blocks.setdefault((record.node, record.identity), {})[key] = record.prefix
         elif isinstance(record, Network):
@@ -184,18 +187,11 @@ class Ledger:
         return None
 
     def _node(self, record: NodeRecord) -> Node:
-        blocks = self._blocks_of(record)
-        static = tuple(sorted(self._static.intersection(blocks))) if self._static else ()
+        blocks = tuple(sorted(self._blocks_of(record)))
+        static = tuple([block for block in blocks if block in self._static]) if self._static else ()
         if static:
-            blocks = [block for block in blocks if block not in static]
-        return Node(
-            record.name,
-            record.identity,
-            record.subnet,
-            tuple(sorted(blocks)),
-            record.labels,
-            static,
-        )
+            blocks = tuple([block for block in blocks if block not in self._static])
+        return Node(record.name, record.identity, record.subnet, blocks, record.labels, static)
 
     def _blocks_of(self, record: NodeRecord) -> Collection[Prefix]:
         return self._blocks.get((record.name, record.identity), {}).values()
@@ -204,9 +200,7 @@ class Ledger:
         """A node's record names its blocks: where it does not, one of them is of another time."""
         for record in records:
             blocks = self._blocks_of(record)
-            if record.blocks is None or record.blocks == tuple(blocks):
-                continue
-            odd = set(record.blocks).symmetric_difference(blocks)
+            odd = set(blocks if record.blocks is None else record.blocks) ^ set(blocks)
             if odd:
                 block = min(odd)
                 where = "is not named in the record of" if block in blocks else "is missing at"
