@@ -36,7 +36,7 @@ _CHEAP = 1.15  # times the cap: what two groups may carry that are to become one
 _PARTS_MISSED = 1.5
 _SLACK = 0.05
 
-_SUFFERING = 1.06  # times the cap: from there on a subnet gets the entry held back for new ones
+_SUFFERING = 1.06  # times the cap: more is not carried to hold an entry back for new subnets
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,18 @@ class _Division:
         self._over = sum(self._have.values()) - max(budget, sum(self._least.values()))
         self._far = math.inf  # the load from which on a group is worth an entry held back
         self._divide(budget)
-        apart = held_back(budget) and budget > sum(self._least.values())
-        if apart and not self._can_give_back():
-            self._far = _SUFFERING * self._cap
-            self._divide(budget - held_back(budget))
+        if not self._can_give_back():
+            self._hold_back(budget)
+
+    def _hold_back(self, budget: int) -> None:
+        """Share out one entry less, if that costs little, for a subnet that is still to come."""
+        apart, far = held_back(budget), _SUFFERING * self._cap
+        if apart and budget > sum(self._least.values()):
+            self._divide(budget - apart)
+            if self._cap <= far:
+                self._far = far
+            else:
+                self._divide(budget)
 
     def _divide(self, entries: int) -> None:
         """Share so many entries out."""
