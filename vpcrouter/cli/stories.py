@@ -19,7 +19,7 @@ from vpcrouter.wire.dump import Json, entry_document
 from vpcrouter.wire.dump import node_document as plain_node
 
 ASSUMED = "[assumed]"
-LEGEND = f"{ASSUMED}: what nodes are expected to do; no agent reports it yet.\n"
+LEGEND = f"{ASSUMED}: what nodes are expected to do, not what they were seen to do.\n"
 
 _COLOURS = {
     Outcome.LOST: "red",
