@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from math import isclose
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipam.prefix import Family
+from ipam.prefix import Family, Prefix
 from tests.counts import examples
 from tests.histories import Story, network, start, stories, table
+from tests.optimum.case import read
+from tests.optimum.clusters import Make, clusters
+from tests.optimum.together import least_combined
 from tests.strict_model import Vpc
 from vpcrouter.combined import combined_load, combined_loads, least_combined_load
-from vpcrouter.model import Kind, Snapshot, TablePlan
+from vpcrouter.model import (
+    Block,
+    Entry,
+    Kind,
+    Node,
+    RouteTable,
+    Snapshot,
+    Subnet,
+    TablePlan,
+    snapshot,
+)
 from vpcrouter.planner import plan
 from vpcrouter.simulate.engine import live
 from vpcrouter.wire import dump_plan
@@ -105,3 +120,81 @@ def test_while_nodes_suffice_no_node_forwards_twice(families: tuple[Family, ...]
         entry.node for one in made.tables for entry in one.entries if entry.kind is Kind.AGGREGATE
     ]
     assert len(forwarders) == len(set(forwarders)) == 12 * len(families)
+
+
+def measured(nodes: int, number: int, budget: int, seed: int) -> Snapshot:
+    """Subnets whose nodes all weigh and carry differently, and so many tables alike."""
+    random = Random(seed)
+    names = [f"t{n}" for n in range(number)]
+    limits = {Family.IPV4: budget}
+    subnets = [
+        Subnet(f"s{n}", "a", names[n % number], (Prefix(Family.IPV4, (10 << 24) + (n << 16), 16),))
+        for n in range(2)
+    ]
+    members = [
+        Node(f"{s.id}n{n:03}", s.id, f"eni-{s.id}-{n}", {}, capacity=random.choice([0.75, 1.25, 5]))
+        for s in subnets
+        for n in range(nodes)
+    ]
+    homes = {s.id: iter(random.sample(range(1 << 10), nodes)) for s in subnets}
+    start = {s.id: s.prefixes[0].value for s in subnets}
+    blocks = [
+        Block(
+            Prefix(Family.IPV4, start[node.subnet] + next(homes[node.subnet]) * 64, 26),
+            node.name,
+            random.uniform(0.5, 1.5),
+        )
+        for node in members
+    ]
+    return snapshot(subnets, members, blocks, [RouteTable(n, limits, limits) for n in names])
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_within_the_slack_tables_take_different_nodes_though_no_two_are_alike(which: int) -> None:
+    cluster = measured(nodes=300, number=3, budget=30, seed=which)
+    made = plan(cluster, 0.05)
+    assert naive(cluster) > 2 * least_combined_load(made)
+    assert combined_load(made) <= least_combined_load(made) * 1.05 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_next_hops_that_are_there_stay_whatever_tables_carry_together(which: int) -> None:
+    """Somebody applied tables that were planned one by one: within the slack nothing changes."""
+    cluster = measured(nodes=60, number=3, budget=20, seed=which)
+    alone = planned_alone(cluster, 0.0)
+    tables = tuple(
+        replace(table, entries=tuple(Entry(e.destination, e.interface) for e in made.entries))
+        for table, made in zip(cluster.route_tables, alone, strict=True)
+    )
+    made = plan(replace(cluster, route_tables=tables), 0.05)
+    assert not [step for table in made.tables for step in table.steps]
+
+
+SMALL = Make(
+    subnets=(1, 2),
+    homes=(2, 4),
+    parts=1,
+    crew=False,
+    tables=(2, 2),
+    capacity=("equal", "mixed"),
+    weights=("integers", "zipf", "quarters"),
+    present=(False,),
+)
+
+
+@settings(max_examples=examples(test=25, prove=500), deadline=None)
+@given(cluster=clusters(SMALL), slack=st.sampled_from([0.0, 0.05]))
+def test_no_choice_for_all_tables_goes_under_the_bound_or_is_missed_by_the_program(
+    cluster: Snapshot, slack: float
+) -> None:
+    """The bound is one, and what an integer program finds is at most what the plan has."""
+    made = plan(cluster, slack)
+    cases = []
+    for one, mine in zip(cluster.route_tables, made.tables, strict=True):
+        (family,) = mine.proof
+        allowed = Fraction(mine.proof[family].least_load) * Fraction(1 + slack)
+        unserved = [each.subnet for each in mine.unserved]
+        cases.append((read(cluster, one, family, unserved), max(allowed, Fraction(mine.max_load))))
+    least = float(least_combined(cases))
+    assert least_combined_load(made) <= least * (1 + 1e-6)
+    assert least <= combined_load(made) * (1 + 1e-6)

@@ -21,7 +21,7 @@ import numpy as np
 
 from tests.optimum.case import Case, Hop, Owned
 
-_Terms = Mapping[int, float]
+Terms = Mapping[int, float]
 """A linear expression: column to factor."""
 
 
@@ -35,7 +35,7 @@ class Answer:
 
 def least_load(case: Case) -> Answer | None:
     """A plan within the budget with the least largest load; None where none serves everything."""
-    program = _Program(case)
+    program = Program(case)
     program.row(-inf, case.budget, dict.fromkeys(program.entry, 1.0))
     for hop, terms, standing in program.weights():
         negative = {column: -weight for column, weight in terms.items()}
@@ -48,7 +48,7 @@ def fewest_entries(case: Case, below: Fraction | None = None) -> Answer | None:
 
     None where there is no such plan.
     """
-    program = _Program(case)
+    program = Program(case)
     if below is not None:
         if case.unavoidable >= below:
             return None
@@ -71,7 +71,7 @@ class _Vertex:
     columns: range
 
 
-class _Program:
+class Program:
     """The columns are those of the vertices, then one per vertex that tells whether it is an entry,
     and last the largest load.
     """
@@ -84,7 +84,7 @@ class _Program:
         start = self.vertices[-1].columns.stop
         self.entry = range(start, start + len(self.vertices))
         self.load = self.entry.stop
-        self._rows: list[tuple[float, float, _Terms]] = []
+        self.rows: list[tuple[float, float, Terms]] = []
         for vertex, entry in zip(self.vertices, self.entry, strict=True):
             self._state(vertex, entry)
 
@@ -109,11 +109,11 @@ class _Program:
         for mine, other in zip(vertex.columns, self.vertices[vertex.above].columns, strict=True):
             self.row(-inf, 0, {mine: 1.0, other: -1.0, entry: -1.0})
 
-    def row(self, low: float, high: float, terms: _Terms) -> None:
+    def row(self, low: float, high: float, terms: Terms) -> None:
         """Demand that the sum of these terms is between the two."""
-        self._rows.append((low, high, terms))
+        self.rows.append((low, high, terms))
 
-    def weights(self) -> Iterator[tuple[Hop, _Terms, int]]:
+    def weights(self) -> Iterator[tuple[Hop, Terms, int]]:
         """For each node the weight of others' blocks that it gets, and what stands already."""
         terms: dict[Hop, dict[int, float]] = {}
         for vertex in self.vertices:
@@ -124,40 +124,15 @@ class _Program:
         for hop, mine in terms.items():
             yield hop, mine, int(self.case.standing.get(hop.node, 0) * self.case.unit)
 
-    def solve(self, objective: _Terms) -> Answer | None:
+    def solve(self, objective: Terms) -> Answer | None:
         """The solution for which this is least; None where there is none."""
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        solver.setOptionValue("output_flag", False)
-        solver.setOptionValue("mip_rel_gap", 0.0)
-        solver.setOptionValue("mip_abs_gap", 0.0)
-        solver.passModel(self._model(objective))
-        solver.run()
-        status = solver.getModelStatus()
-        if status == highspy.HighsModelStatus.kInfeasible:
-            return None
-        assert status == highspy.HighsModelStatus.kOptimal, status
-        return self._answer(solver.getSolution().col_value)
+        whole = [column < self.entry.start for column in range(self.load + 1)]
+        values = solved(model(whole, [*self.upper(), inf], self.rows, objective))
+        return None if values is None else self._answer(values)
 
-    def _model(self, objective: _Terms) -> highspy.HighsLp:
-        columns, rows = self.load + 1, len(self._rows)
-        whole, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
-        model = highspy.HighsLp()
-        model.num_col_, model.num_row_ = columns, rows
-        model.col_cost_ = np.array([objective.get(column, 0.0) for column in range(columns)])
-        model.col_lower_ = np.zeros(columns)
-        model.col_upper_ = np.array([*self._allowed(), *([1.0] * len(self.entry)), inf])
-        model.integrality_ = [
-            whole if column < self.entry.start else real for column in range(columns)
-        ]
-        model.row_lower_ = np.array([low for low, _, _ in self._rows], dtype=np.float64)
-        model.row_upper_ = np.array([high for _, high, _ in self._rows], dtype=np.float64)
-        matrix = model.a_matrix_
-        matrix.format_ = highspy.MatrixFormat.kRowwise
-        matrix.num_col_, matrix.num_row_ = columns, rows
-        matrix.start_ = np.cumsum([0, *(len(terms) for _, _, terms in self._rows)])
-        matrix.index_ = np.array([column for _, _, terms in self._rows for column in terms])
-        matrix.value_ = np.array([value for _, _, terms in self._rows for value in terms.values()])
-        return model
+    def upper(self) -> list[float]:
+        """The most that each column may be, without that of the load."""
+        return [*self._allowed(), *([1.0] * len(self.entry))]
 
     def _allowed(self) -> Iterator[float]:
         for vertex in self.vertices:
@@ -178,3 +153,44 @@ class _Program:
                 weight[hop.node] = weight.get(hop.node, Fraction(0)) + vertex.block.weight
         loads = [each / self.case.capacity[node] for node, each in weight.items()]
         return Answer(entries, max(loads, default=Fraction(0)))
+
+
+def model(
+    whole: Sequence[bool],
+    upper: Sequence[float],
+    rows: Sequence[tuple[float, float, Terms]],
+    objective: Terms,
+) -> highspy.HighsLp:
+    """Columns from 0 to ``upper``, the ``whole`` ones integers, to make the objective least."""
+    integer, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+    made = highspy.HighsLp()
+    made.num_col_, made.num_row_ = len(whole), len(rows)
+    made.col_cost_ = np.array([objective.get(column, 0.0) for column in range(len(whole))])
+    made.col_lower_ = np.zeros(len(whole))
+    made.col_upper_ = np.array(upper)
+    made.integrality_ = [integer if each else real for each in whole]
+    made.row_lower_ = np.array([low for low, _, _ in rows], dtype=np.float64)
+    made.row_upper_ = np.array([high for _, high, _ in rows], dtype=np.float64)
+    matrix = made.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kRowwise
+    matrix.num_col_, matrix.num_row_ = len(whole), len(rows)
+    matrix.start_ = np.cumsum([0, *(len(terms) for _, _, terms in rows)])
+    matrix.index_ = np.array([column for _, _, terms in rows for column in terms])
+    matrix.value_ = np.array([value for _, _, terms in rows for value in terms.values()])
+    return made
+
+
+def solved(what: highspy.HighsLp) -> Sequence[float] | None:
+    """The values of the columns of an optimum; None where nothing is feasible."""
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("mip_rel_gap", 0.0)
+    solver.setOptionValue("mip_abs_gap", 0.0)
+    solver.passModel(what)
+    solver.run()
+    status = solver.getModelStatus()
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return None
+    assert status == highspy.HighsModelStatus.kOptimal, status
+    values: Sequence[float] = solver.getSolution().col_value
+    return values

@@ -20,7 +20,7 @@ from ipam.prefix import Family, Prefix
 from vpcrouter.model import Block, Entry, Node, Snapshot
 from vpcrouter.planner.arrays import Ints, Positions
 from vpcrouter.planner.part import Part, part_of
-from vpcrouter.planner.plan import choose, shares_nodes
+from vpcrouter.planner.plan import choose_all
 from vpcrouter.planner.problem import FamilyView, NodeView
 from vpcrouter.planner.roster import Roster
 
@@ -94,20 +94,12 @@ class Planned:
     def of(cls, snapshot: Snapshot, slack: float) -> Planned:
         """A full pass; ``slack`` as in ``plan``."""
         nodes = NodeView.of(snapshot)
-        parts = []
-        order = {}
-        burden = np.zeros(len(snapshot.nodes))
-        for family in Family:
-            view = FamilyView.of(snapshot, family, nodes)
-            order[family] = np.argsort(view.owner, kind="stable")
-            for table in snapshot.route_tables:
-                chosen = choose(view, table, slack, burden)
-                part = part_of(view, table, chosen, slack)
-                parts.append(part)
-                if shares_nodes(snapshot):
-                    burden = burden.copy()
-                    for node, load in part.load.items():
-                        burden[node] += load
+        views = [FamilyView.of(snapshot, family, nodes) for family in Family]
+        order = {view.family: np.argsort(view.owner, kind="stable") for view in views}
+        parts = [
+            part_of(view, table, chosen, slack)
+            for view, table, chosen in choose_all(snapshot, views, slack)
+        ]
         return cls(snapshot, slack, Roster.of(nodes, snapshot), tuple(parts), order, {})
 
     @property

@@ -1,13 +1,14 @@
 """The planner's front: every table and family in turn, present entries kept where they are good.
 
 Tables share no budget. They are planned family by family in the order of their ids, and a choice
-among equally good forwarders looks at the loads that have been given out before, in either family:
-so no table gets worse, and what a node carries in all of them is kept low.
+among equally good forwarders looks at the loads that have been given out before, in either family.
+Then next hops are moved from nodes that carry much in all of them, within what each table carries
+anyway: so no table gets worse, and what a node carries in all of them is kept low.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,7 @@ from vpcrouter.planner.retain import retain
 from vpcrouter.planner.select import Selection, select
 from vpcrouter.planner.solve import Assigned, Solved, judge, near, solve
 from vpcrouter.planner.solve import Kind as How
+from vpcrouter.planner.spread import Share, spread
 from vpcrouter.reachability.ground import Ground
 from vpcrouter.transition import transition_on
 
@@ -75,21 +77,82 @@ def decide(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     """What every route table should hold: a plan as ``plan`` makes it, but without steps."""
     nodes = NodeView.of(snapshot)
     views = {f: FamilyView.of(snapshot, f, nodes) for f in Family}
-    burden = np.zeros(len(snapshot.nodes))
     parts: dict[str, dict[Family, _FamilyPlan]] = {table.id: {} for table in snapshot.route_tables}
-    for family in Family:
-        for table in snapshot.route_tables:
-            part = _plan_family(views[family], table, slack, burden)
-            parts[table.id][family] = part
-            if part.node_load and shares_nodes(snapshot):
-                burden = _added(burden, part.node_load)
+    for view, table, chosen in choose_all(snapshot, [views[family] for family in Family], slack):
+        parts[table.id][view.family] = _assemble(view, table, chosen)
     return Plan(tuple(_table_plan(snapshot, t, parts[t.id]) for t in snapshot.route_tables))
 
 
-def shares_nodes(snapshot: Snapshot) -> bool:
-    """Whether a node can carry a load in more than one table or family."""
+def choose_all(
+    snapshot: Snapshot, views: Sequence[FamilyView], slack: float
+) -> list[tuple[FamilyView, RouteTable, Chosen]]:
+    """What every table should hold in every family, for these views of a snapshot."""
+    burden = np.zeros(len(snapshot.nodes))
+    found: _Parts = []
     families = sum(bool(len(columns)) for columns in snapshot.blocks.values())
-    return families * len(snapshot.route_tables) > 1
+    shares_nodes = families * len(snapshot.route_tables) > 1
+    for view in views:
+        for table in snapshot.route_tables:
+            chosen = choose(view, table, slack, burden)
+            found.append((view, table, chosen))
+            if shares_nodes:
+                burden = _added(burden, _node_loads(_whole(view, table, chosen)))
+    return _spread(found, burden, slack) if shares_nodes else found
+
+
+_Parts = list[tuple[FamilyView, RouteTable, "Chosen"]]
+
+
+def _spread(parts: _Parts, carried: Floats, slack: float) -> _Parts:
+    """The same with next hops that differ from table to table, where they are new anyway.
+
+    A plan from nothing within the slack has large pieces, to have few. Where they leave too little
+    choice of next hops, the plan with the least load is held against it.
+    """
+    shares = {n: _share(*part, slack) for n, part in enumerate(parts) if _carries(part[2])}
+    if not shares:
+        return parts
+    plans, most = spread(list(shares.values()), carried)
+    least = {
+        n: replace(share, plan=solved.best)
+        if not share.stays and (solved := parts[n][2].solved) is not None
+        else share
+        for n, share in shares.items()
+    }
+    if most > max(max(s.allowed, s.plan.load) for s in shares.values()) and least != shares:
+        carried = carried.copy()
+        for n, share in shares.items():
+            _add(carried, share.plan, -1)
+            _add(carried, least[n].plan, 1)
+        other, less = spread(list(least.values()), carried)
+        plans = other if less < most else plans
+    for number, plan_ in zip(shares, plans, strict=True):
+        view, table, chosen = parts[number]
+        parts[number] = view, table, replace(chosen, settled=plan_)
+    return parts
+
+
+def _carries(chosen: Chosen) -> bool:
+    return chosen.settled is not None and chosen.settled.load > 0
+
+
+def _share(view: FamilyView, table: RouteTable, chosen: Chosen, slack: float) -> Share:
+    if chosen.problem is None or chosen.solved is None or chosen.settled is None:
+        raise AssertionError(f"nothing was solved for {table.id}")
+    stays = _standing_hops(view, table, chosen.settled)
+    return Share(chosen.problem, chosen.settled, stays, chosen.solved.best.load * (1 + slack))
+
+
+def _add(carried: Floats, plan_: Assigned, sign: int) -> None:
+    np.add.at(carried, plan_.hops, sign * plan_.entry_load)
+    np.maximum(carried, 0.0, out=carried)
+
+
+def _standing_hops(view: FamilyView, table: RouteTable, plan_: Assigned) -> frozenset[Prefix]:
+    """The destinations that have this next hop already."""
+    present = _present(view, table) if table.entries else {}
+    wanted = plan_.as_entries() if present else {}
+    return frozenset(prefix for prefix, node in wanted.items() if present.get(prefix) == node)
 
 
 def _steps(ground: Ground, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
@@ -112,10 +175,6 @@ def _table_plan(
         },
         unserved=tuple(item for part in families.values() for item in part.unserved),
     )
-
-
-def _plan_family(view: FamilyView, table: RouteTable, slack: float, burden: Floats) -> _FamilyPlan:
-    return _assemble(view, table, choose(view, table, slack, burden))
 
 
 def choose(view: FamilyView, table: RouteTable, slack: float, burden: Floats) -> Chosen:
@@ -240,16 +299,8 @@ def _forced(problem: Problem, present: Mapping[Prefix, int | None]) -> int:
 def _assemble(view: FamilyView, table: RouteTable, chosen: Chosen) -> _FamilyPlan:
     """Entries with what they do, the loads they cause together, and the proof."""
     nodes = view.snapshot.node_columns
-    weight = table_weights(view, table, view.trees)
     interfaces = {entry.destination: entry.interface for entry in chosen.kept}
-    plan_ = chosen.settled
-    if plan_ is None or chosen.kept or chosen.fixed:
-        index = view.nodes.by_interface
-        entries = {prefix: index.get(name, -1) for prefix, name in interfaces.items()}
-        entries.update(chosen.fixed)
-        entries.update(plan_.as_entries() if plan_ else {})
-        whole = pose(view, table, view.trees, weight, 0, np.zeros(0), {})
-        plan_ = judge(whole, entries)
+    plan_ = _whole(view, table, chosen)
     planned = tuple(
         PlannedEntry(
             destination=prefix,
@@ -280,8 +331,20 @@ def _assemble(view: FamilyView, table: RouteTable, chosen: Chosen) -> _FamilyPla
         node_load=node_load,
         max_load=largest,
         detour_weight=detour,
-        weight=float(weight.sum()),
+        weight=float(table_weights(view, table, view.trees).sum()),
     )
+
+
+def _whole(view: FamilyView, table: RouteTable, chosen: Chosen) -> Assigned:
+    """All entries of a table with what they do, those included that are not solved for."""
+    if chosen.settled is not None and not (chosen.kept or chosen.fixed):
+        return chosen.settled
+    index = view.nodes.by_interface
+    entries = {entry.destination: index.get(entry.interface, -1) for entry in chosen.kept}
+    entries.update(chosen.fixed)
+    entries.update(chosen.settled.as_entries() if chosen.settled else {})
+    weight = table_weights(view, table, view.trees)
+    return judge(pose(view, table, view.trees, weight, 0, np.zeros(0), {}), entries)
 
 
 def _standing(

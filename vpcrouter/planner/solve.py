@@ -82,10 +82,11 @@ def judge(problem: Problem, entries: Mapping[Prefix, int]) -> Assigned:
     """These entries with what they do, whoever chose them."""
     layout = lay(problem, tuple(entries))
     hops = np.array([entries[prefix] for prefix in layout.destinations], dtype=np.int64)
-    return _weigh(problem, layout, hops)
+    return weigh(problem, layout, hops)
 
 
-def _weigh(problem: Problem, layout: Layout, hops: Ints) -> Assigned:
+def weigh(problem: Problem, layout: Layout, hops: Ints) -> Assigned:
+    """A layout whose destinations have these next hops, with what they do."""
     share = shares(problem, layout, hops)
     per_entry = entry_loads(problem, hops, share.others_weight)
     plan = Assigned(layout, hops, share.own_blocks, share.others_weight, per_entry, 0.0)
@@ -120,7 +121,7 @@ def _forward_on(
         if prefix in present
     }
     hops = assign(problem, owned, layout, subnets, preferred, allowed)
-    return _weigh(problem, layout, hops)
+    return weigh(problem, layout, hops)
 
 
 def _position(problem: Problem, prefix: Prefix) -> int:
