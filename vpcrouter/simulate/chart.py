@@ -14,7 +14,8 @@ from html import escape
 WIDTH, HEIGHT = 760, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 16, 36
 _POINTS = 500  # more could not be told apart; of those that coincide the largest is drawn
-_TICKS = 5
+_TICKS = 5  # steps of an axis at most
+_NEARLY = 1e-9  # steps: what a value may be above the last line by rounding
 _NOTHING = 1e-300  # below, powers of ten have no numbers
 _LABEL = 15  # between the names at the lines' ends
 
@@ -31,8 +32,10 @@ class Line:
 def chart(title: str, times: Sequence[float], lines: Sequence[Line], *, percent: bool) -> str:
     """The lines over these times (seconds, not empty), each value until the next time."""
     times, lines = _thinned(times, lines)
-    top = _ceiling(max((value for line in lines for value in line.values), default=0.0))
-    frame = _Frame(times[0], times[-1], top)
+    values = [value for line in lines for value in line.values]
+    step = _step(max(values, default=0.0), whole=all(value == int(value) for value in values))
+    ticks = max(1, math.ceil(max(values, default=0.0) / step - _NEARLY))
+    frame = _Frame(times[0], times[-1], step, ticks)
     parts = [
         f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" aria-label="{escape(title)}">',
         *_grid(frame, percent=percent),
@@ -52,18 +55,19 @@ def amount(value: float, *, percent: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The ranges of both axes."""
+    """The ranges of both axes; that of the values is so many steps."""
 
     start: float
     end: float
-    top: float
+    step: float
+    ticks: int
 
     def x(self, time: float) -> float:
         span = self.end - self.start
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * ((time - self.start) / span if span else 0.5)
 
     def y(self, value: float) -> float:
-        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * value / self.top
+        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (value / self.step) / self.ticks
 
 
 def _thinned(
@@ -80,17 +84,19 @@ def _thinned(
     return [*(times[at] for at in starts[:-1]), times[-1]], thin
 
 
-def _ceiling(largest: float) -> float:
-    """The least round number that is not below the largest value, and is not 0."""
+def _step(largest: float, *, whole: bool) -> float:
+    """The least round step of which a few reach the largest value; of whole numbers, a whole one."""
     if largest < _NOTHING:
         return 1.0
-    scale = 10.0 ** math.floor(math.log10(largest))
-    return next(f * scale for f in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if f * scale >= largest)
+    wanted = largest / _TICKS
+    scale = 10.0 ** math.floor(math.log10(wanted))
+    step = next(f * scale for f in (1, 2, 5, 10) if f * scale >= wanted * (1 - _NEARLY))
+    return max(step, 1.0) if whole else step
 
 
 def _grid(frame: _Frame, *, percent: bool) -> Iterator[str]:
-    for tick in range(_TICKS + 1):
-        value = frame.top * tick / _TICKS
+    for tick in range(frame.ticks + 1):
+        value = frame.step * tick
         y = frame.y(value)
         yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         shown = amount(value, percent=percent)
