@@ -85,7 +85,7 @@ def _thinned(
 
 
 def _step(largest: float, *, whole: bool) -> float:
-    """The least round step of which a few reach the largest value; of whole numbers, a whole one."""
+    """The least round step of which a few reach the largest value; a whole one of whole numbers."""
     if largest < _NOTHING:
         return 1.0
     wanted = largest / _TICKS
