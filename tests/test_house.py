@@ -37,10 +37,8 @@ AT_THE_EDGE = {
     *("vpcrouter.example", "vpcrouter.fabric", "vpcrouter.inventory", "vpcrouter.jsonfile"),
     *("vpcrouter.keeping", "vpcrouter.measuring"),
     "vpcrouter.lab",
-    *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.service"),
-    "vpcrouter.reconcile",
-    "vpcrouter.sampling",
-    "vpcrouter.simulate",
+    *("vpcrouter.network_fields", "vpcrouter.positioned", "vpcrouter.reconcile"),
+    *("vpcrouter.sampling", "vpcrouter.service", "vpcrouter.simulate", "vpcrouter.textfile"),
 }
 
 

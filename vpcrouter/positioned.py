@@ -11,6 +11,7 @@ import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
 
 from ipam.errors import BadInputError
+from vpcrouter.textfile import read_text
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -59,7 +60,7 @@ def read_yaml(path: Path) -> Document:
     lists and scalars with each key once. Aliases are refused: a file of a few lines that means
     gigabytes is written with them.
     """
-    text = _read_text(path)
+    text = read_text(path, MAX_BYTES, "this is no cluster file")
     try:
         _check_shape(path, text)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
@@ -74,21 +75,6 @@ def read_yaml(path: Path) -> Document:
         raise BadInputError(f"{path}:1: is empty: a cluster file starts with version: 1")
     lines: dict[Where, int] = {}
     return Document(path, _construct(path, root, (), lines), lines)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise BadInputError(f"{path}: is larger than {MAX_BYTES} bytes: this is no cluster file")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadInputError(f"{path}:{line}: is not UTF-8 text") from error
 
 
 def _check_shape(path: Path, text: str) -> None:

@@ -28,6 +28,7 @@ from vpcrouter.simulate.events import (
     Load,
     Recover,
 )
+from vpcrouter.textfile import read_text
 
 HEADER = ("seconds", "event", "node", "value")
 
@@ -45,25 +46,10 @@ def read_events(path: Path, nodes: Iterable[str], subnets: Collection[str]) -> t
     Raises BadInputError, naming file and line, for whatever is malformed, out of order, or cannot
     happen: so nothing is simulated of a file with a mistake in its last line.
     """
-    events = _parse(path, _read_text(path))
+    events = _parse(path, read_text(path, MAX_BYTES, "split it"))
     _check_order(path, events)
     _check_names(path, events, set(nodes), subnets)
     return events
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise BadInputError(f"{path}: is larger than {MAX_BYTES} bytes: split it")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadInputError(f"{path}:{line}: is not UTF-8 text") from error
 
 
 def _parse(path: Path, text: str) -> tuple[Event, ...]:
