@@ -263,7 +263,7 @@ def _usual_node(item: _Item) -> KubernetesNode:
     )
 
 
-def _usual_labels(labels: dict[str, str | None] | None) -> Mapping[str, str]:
+def _usual_labels(labels: dict[str, str | None] | None) -> dict[str, str]:
     return {name: text or "" for name, text in labels.items()} if labels else {}
 
 

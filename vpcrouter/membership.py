@@ -6,7 +6,7 @@ the cloud says that its instance is gone: nothing is taken away because it is mi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ipam.model import Claim, Network, State
@@ -28,6 +28,8 @@ MANY_VANISHED = (
 # likely a part of the description.
 _FEW = 10
 _SHARE = 0.5
+
+_RUNS = (InstanceState.RUNNING, InstanceState.PENDING, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
     """Compare node list, VPC and store."""
     excluded = {problem.name for problem in inventory.problems}
     candidates = [node for node in inventory.nodes if node.name not in excluded]
-    gone = {name for name, state in observation.instances.items() if state.is_gone}
-    named = instances_by_name(observation.tags, inventory.tag, gone)
+    named: Mapping[str, Sequence[str]] = {}
+    if inventory.tag is not None:
+        gone = {name for name, state in observation.instances.items() if state.is_gone}
+        named = instances_by_name(observation.tags, inventory.tag, gone)
     matched = match_interfaces(candidates, observation.interfaces, named)
     interfaces = matched.interfaces
     members = {
@@ -111,8 +115,7 @@ def _member(observation: Observation, node: KubernetesNode, interface: NetworkIn
 
 def _runs(observation: Observation, interface: NetworkInterface) -> bool:
     """Whether its instance runs as far as the cloud says; it says nothing about a hung one."""
-    instance = observation.instances.get(interface.instance or "")
-    return instance in (None, InstanceState.PENDING, InstanceState.RUNNING)
+    return observation.instances.get(interface.instance or "") in _RUNS
 
 
 def _absent(

@@ -6,6 +6,7 @@ import click
 
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.formats import Output
+from vpcrouter.cli.memory import uncollected
 from vpcrouter.cli.options import Slack, documented, source_options
 from vpcrouter.cli.output import write
 from vpcrouter.cli.report import (
@@ -63,6 +64,7 @@ def _plan_file(snapshot: Snapshot, slack: float, output: Output, exit_code: bool
     return _ending_with_changes(plan, snapshot, exit_code, complete=True)
 
 
+@uncollected()
 def _plan_cluster(
     cluster_file: str | None, slack: float | None, output: Output, exit_code: bool
 ) -> ExitCode:
