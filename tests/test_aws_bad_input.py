@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,34 @@ def test_a_wrong_place_is_said_and_nothing_is_changed(
     assert is_one_line(ended.err)
     assert text in ended.err
     assert not rows(aws, "rtb-a")
+
+
+class _SomethingElse(BaseHTTPRequestHandler):
+    """Answers everything, but not as EC2 does."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>welcome</html>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+def test_an_endpoint_that_is_something_else_is_named(
+    command: Runner, aws: Served, cluster: Path
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _SomethingElse)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    cluster.write_text(cluster.read_text().replace(aws.url, url))
+    ended = command("plan", "-f", cluster)
+    server.shutdown()
+    server.server_close()
+    assert (ended.code, ended.out) == (5, "")
+    assert is_one_line(ended.err)
+    assert "ec2:DescribeSubnets answered without Subnets: check the endpoint" in ended.err
 
 
 def test_permissions_are_asked_for_without_changing_anything(

@@ -38,6 +38,7 @@ from vpcrouter.ownership import Stage
 from vpcrouter.planner import plan
 from vpcrouter.reachability import violations
 from vpcrouter.reconcile import Loop, NodeListChanges, Timing, Together, Urgency
+from vpcrouter.reconcile.following import Following
 from vpcrouter.service import alone
 
 STORM_SECONDS = 300.0
@@ -74,6 +75,7 @@ class History:
                 self.join(zone)
         weather = Weather(self.random, self.random.choice([0.0, 0.1, 0.3]))
         self.weather = weather
+        self.following = Following(0.05)
         self.judge = Judge(self.rows, self.clock.now, lambda _: False, lag + OLDEST_SECONDS + 130.0)
         (folder / "cluster.yaml").write_text(CLUSTER)
         self.write_nodes()
@@ -100,7 +102,10 @@ class History:
         )
 
     def plan(self, snapshot: Snapshot) -> Plan:
-        made = plan(snapshot, 0.05)
+        before = self.following.followed
+        made = self.following(snapshot)
+        if self.following.followed > before:
+            self.judge.followed(snapshot, made, plan(snapshot, 0.05))
         self.judge.planned(snapshot, made)
         return made
 
@@ -189,12 +194,12 @@ class History:
         table = f"rtb-{self.random.choice(self.zones)}"
         mine = [d for d in self.rows()[table] if (table, d) not in self.judge.theirs]
         if mine:
-            destination = str(self.random.choice(sorted(mine)))
-            self.judge.meddle(table)
+            destination = self.random.choice(sorted(mine))
+            self.judge.meddle(table, destination)
             if self.random.random() < 0.5:
-                self._others(lambda: self.vpc.delete_route(table, destination))
+                self._others(lambda: self.vpc.delete_route(table, str(destination)))
             else:
-                self._others(lambda: self.vpc.replace_route(table, destination, OTHERS))
+                self._others(lambda: self.vpc.replace_route(table, str(destination), OTHERS))
 
     def others_make_theirs(self) -> None:
         table = f"rtb-{self.random.choice(self.zones)}"
@@ -208,13 +213,13 @@ class History:
             self.vpc.create_route(table, str(destination), OTHERS)
             self.judge.theirs.add((table, destination))
 
-        self.judge.meddle(table)
+        self.judge.meddle(table, destination)
         self._others(make)
 
     def others_remove_theirs(self) -> None:
         for table, destination in sorted(self.judge.theirs):
             if destination in self.rows()[table]:
-                self.judge.meddle(table)
+                self.judge.meddle(table, destination)
                 self._others(partial(self.vpc.delete_route, table, str(destination)))
                 self.judge.theirs.discard((table, destination))
                 return

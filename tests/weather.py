@@ -7,7 +7,7 @@ service may know about nodes is what it planned from last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -23,7 +23,8 @@ from vpcrouter.fabric.port import (
 )
 from vpcrouter.fabric.simulated import NoFaults, SimulatedFabric
 from vpcrouter.fabric.simulated_vpc import SimulatedVpc
-from vpcrouter.model import Plan, Snapshot, Step
+from vpcrouter.model import Entry, Plan, Snapshot, Step
+from vpcrouter.reachability import violations
 
 OLDEST_SECONDS = 60.0
 """How old a whole read may be, on top of what the simulated tables lag behind."""
@@ -121,7 +122,7 @@ class Judge:
     doubt_seconds: float
     snapshot: Snapshot | None = None
     theirs: set[tuple[str, Prefix]] = field(default_factory=set)
-    meddled: dict[str, float] = field(default_factory=dict)
+    meddled: dict[tuple[str, Prefix], float] = field(default_factory=dict)
     calls: Counter[tuple[str, Prefix, str, str | None]] = field(default_factory=Counter)
     effects: int = 0
     allowed: int = 0
@@ -142,6 +143,18 @@ class Judge:
                 sum(held.get(d, i) != i for d, i in target.items()) for held in (known, there)
             )
 
+    def followed(self, snapshot: Snapshot, made: Plan, full: Plan) -> None:
+        """A plan was made from what has happened alone: it is as good as one made in full."""
+        for table, mine, best in zip(snapshot.route_tables, made.tables, full.tables, strict=True):
+            entries = [Entry(each.destination, each.interface) for each in mine.entries]
+            broken = violations(snapshot, table, entries, ())
+            assert not broken, f"followed: {broken[0]}"
+            assert not best.unserved
+            for family, proof in best.proof.items():
+                least = proof.least_load + 1e-9
+                assert mine.max_load <= 1.05 * least, f"followed: {mine.max_load}, not {least}"
+                assert mine.proof[family].lower_bound <= least, "followed: no bound"
+
     def close(self) -> None:
         """The pass of the last plan is over."""
         assert self.effects <= 1.1 * self.allowed + 1, f"{self.effects} for {self.allowed}"
@@ -149,9 +162,9 @@ class Judge:
         self.calls.clear()
         self.effects = self.allowed = 0
 
-    def meddle(self, table: str) -> None:
-        """Somebody else changes this table: for a while the service may not know."""
-        self.meddled[table] = self.now()
+    def meddle(self, table: str, destination: Prefix) -> None:
+        """Somebody else changes this entry: for a while the service may not know."""
+        self.meddled[table, destination] = self.now()
 
     def asked(self, table: str, step: Step) -> None:
         self.calls[table, step.destination, step.action, step.interface] += 1
@@ -179,12 +192,24 @@ class Judge:
             if before[name].get(d) != after[name].get(d)
         }
         assert changed == {(table, step.destination)}
-        if self.now() - self.meddled.get(table, -1e9) > self.doubt_seconds:
-            fallen = self._fallen(before[table], after[table])
-            assert fallen is None, f"R7: {step} lowers {fallen} in {table}"
+        doubtful = [
+            destination
+            for (name, destination), at in self.meddled.items()
+            if name == table and self.now() - at <= self.doubt_seconds
+        ]
+        fallen = self._fallen(before[table], after[table], doubtful)
+        assert fallen is None, f"R7: {step} lowers {fallen} in {table}"
 
-    def _fallen(self, before: Mapping[Prefix, str], after: Mapping[Prefix, str]) -> str | None:
-        """The first address that is worse off, of those that nothing tells apart one each."""
+    def _fallen(
+        self,
+        before: Mapping[Prefix, str],
+        after: Mapping[Prefix, str],
+        doubtful: Sequence[Prefix],
+    ) -> str | None:
+        """The first address that is worse off, of those that nothing tells apart one each.
+
+        What entries catch of which the service may not know is not judged.
+        """
         assert self.snapshot is not None
         nodes = {node.interface: node for node in self.snapshot.nodes}
         owners = [
@@ -192,14 +217,14 @@ class Judge:
             for columns in self.snapshot.blocks.values()
             for row in range(len(columns))
         ]
-        marks = [*before, *after, *(prefix for prefix, _ in owners)]
+        marks = [*before, *after, *(prefix for prefix, _ in owners), *doubtful]
         for subnet in self.snapshot.subnets:
             for tree in subnet.prefixes:
                 if not any(tree.contains(prefix) for prefix, _ in owners):
                     continue
                 edges = {tree.value} | {m.value for m in marks} | {m.last + 1 for m in marks}
                 for address in edges:
-                    if not tree.holds(address):
+                    if not tree.holds(address) or any(p.holds(address) for p in doubtful):
                         continue
                     owner = next((name for p, name in owners if p.holds(address)), None)
                     levels = []

@@ -12,7 +12,6 @@ from pathlib import Path
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.formats import Output
 from vpcrouter.cli.output import complain, counted, few, write
-from vpcrouter.cli.plan import make_plan
 from vpcrouter.cli.report import say_blocked, say_unserved, say_view
 from vpcrouter.cluster import Cluster
 from vpcrouter.config import Planning
@@ -31,6 +30,7 @@ from vpcrouter.reconcile import (
     Together,
     means_of,
 )
+from vpcrouter.reconcile.following import Following
 from vpcrouter.service import Failed, Made, NotSwitched, Switch
 from vpcrouter.usage import running_short
 from vpcrouter.wire.dump import Json, step_document
@@ -54,7 +54,7 @@ def follow(path: Path, said: Callable[[Planning], Planning], output: Output) -> 
         loop = Loop(
             cluster,
             means,
-            lambda s: make_plan(s, planning.slack),
+            Following(planning.slack),
             Together(signals),
             Timing(),
             planning.ceiling,

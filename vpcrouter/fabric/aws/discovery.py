@@ -250,6 +250,9 @@ class Discovery:
         asked = functools.partial(call, Filters=filters, MaxResults=size)
         while True:
             answer = self.asker.ask(action, asked)
+            if key not in answer:  # an empty list would be there
+                text = f"{self.place}: {action} answered without {key}"
+                raise FabricUnavailableError("", f"{text}: check the endpoint in the cluster file")
             found += answer[key]
             token = answer.get("NextToken")
             if not token:
