@@ -20,6 +20,7 @@ from tests.counts import examples
 from tests.labs import NAME, apply, left_over, own_network
 from tests.namespaces import namespaces
 from vpcrouter.cli.exits import ExitCode
+from vpcrouter.cli.lab_apply import spared
 from vpcrouter.cli.process import run
 from vpcrouter.inventory import read_nodes
 from vpcrouter.lab import processes, record, spaces
@@ -105,14 +106,19 @@ def test_the_tour_leaves_a_lab_that_is_there_alone(capsys: pytest.CaptureFixture
 
 @root
 def test_health_is_said_as_kubernetes_would(folder: Path) -> None:
-    lab = Lab.begin(NAME, Size(zones=1, nodes=3, pods=1, quota=6), folder)
-    write_node_list(lab.record, Health(reached={"a1", "a2"}, served={"a1", "a3"}))
+    lab = Lab.begin(NAME, Size(zones=1, nodes=4, pods=1, quota=6), folder)
+    health = Health({"a1", "a2", "a4"}, {"a1", "a3", "a4"}, behind={"a4": "they lack a block"})
+    write_node_list(lab.record, health)
     nodes = {node.name: node for node in read_nodes(lab.record.node_list).nodes}
     assert [(n.name, n.ready, n.avoid) for n in nodes.values()] == [
         ("a1", True, False),
         ("a2", True, True),
         ("a3", False, False),
+        ("a4", True, True),
     ]
+    assert spared(health) == (
+        "The host routes of a4 are behind, so it is spared: they lack a block.\n"
+    )
 
 
 @root
