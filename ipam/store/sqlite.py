@@ -94,7 +94,9 @@ class SqliteStore:
                 f"{_SELECT} WHERE key >= ? AND key < ? ORDER BY key", (prefix, prefix + _LAST)
             )
             expired = self._expired(connection)
-            items = tuple(KeyValue(*row) for row in rows if row[-1] not in expired)
+            items = tuple(map(KeyValue._make, rows))
+            if expired:
+                items = tuple(item for item in items if item.lease not in expired)
             return RangeResult(_counter(connection, "revision"), items)
 
     def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:

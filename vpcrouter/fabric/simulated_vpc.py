@@ -236,18 +236,17 @@ class SimulatedVpc:
     def _note_targets(self, now: float) -> None:
         """Note since when interfaces cannot take packets, and forget those that can again."""
         before = self._gone_since
-        names = before.keys() | self._interfaces.keys() | self._row_targets()
-        gone = [name for name in names if not self._takes_packets(name)]
+        states = self._instances.get
+        gone = [
+            interface.id
+            for interface in self._interfaces.values()
+            if interface.instance is None or states(interface.instance) not in _TAKING_PACKETS
+        ]
+        gone += (before.keys() | self._row_targets()) - self._interfaces.keys()
         self._gone_since = {name: before.get(name, now) for name in gone}
 
     def _row_targets(self) -> set[str]:
         return {row.target for rows in self._described.values() for row in rows if row.to_interface}
-
-    def _takes_packets(self, name: str) -> bool:
-        interface = self._interfaces.get(name)
-        if interface is None or interface.instance is None:
-            return False
-        return self._instances.get(interface.instance) in _TAKING_PACKETS
 
     # The checks.
 
