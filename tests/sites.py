@@ -12,7 +12,7 @@ from ipam.store.memory import MemoryStore
 from tests.test_cluster import CLUSTER, kubernetes, write
 from tests.vpcs import Document, vpc_document, write_document
 from vpcrouter.cluster import Cluster
-from vpcrouter.config import load_cluster
+from vpcrouter.config import CEILING, Ceiling, load_cluster
 from vpcrouter.fabric.clock import SimulatedClock
 from vpcrouter.fabric.describe import read_describe
 from vpcrouter.fabric.port import Fabric
@@ -54,10 +54,14 @@ class Site:
     def cluster(self) -> Cluster:
         return Cluster(load_cluster(self.path), self.store, self.fabric, self.clock)
 
-    def loop(self, planner: Callable[[Snapshot], Plan] = lambda s: plan(s, 0.0)) -> Loop:
+    def loop(
+        self,
+        planner: Callable[[Snapshot], Plan] = lambda s: plan(s, 0.0),
+        ceiling: Ceiling = CEILING,
+    ) -> Loop:
         cluster = self.cluster()
         signals = Together([_Happening(self), NodeListChanges(cluster.file.nodes), *self.further])
-        return Loop(cluster, alone(self.clock), planner, signals, self.timing)
+        return Loop(cluster, alone(self.clock), planner, signals, self.timing, ceiling)
 
     def run(self, loop: Loop, seconds: float) -> list[Event]:
         """Let the loop run for so long; what it reports."""

@@ -13,6 +13,7 @@ from ipam.prefix import Prefix
 from tests.sites import Site, events_of
 from tests.test_cluster import CLUSTER, NAMES
 from tests.vpcs import vpc_document
+from vpcrouter.config import CEILING, Ceiling
 from vpcrouter.fabric.port import InstanceState, TableGoneError, UnknownOutcomeError
 from vpcrouter.fabric.simulated import NoFaults
 from vpcrouter.fabric.simulated_vpc import Behaviour
@@ -205,7 +206,11 @@ def test_a_node_list_that_has_shrunk_changes_nothing(tmp_path: Path, left: int) 
     assert site.tables() == before
 
 
-def test_what_would_remove_much_is_not_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ceiling", "done"),
+    [(CEILING, False), (Ceiling(share=0.0, few=0), False), (Ceiling(share=1.0, few=0), True)],
+)
+def test_what_would_remove_much_is_not_done(tmp_path: Path, ceiling: Ceiling, done: bool) -> None:
     document = vpc_document()
     names = _many(document, 18)
     document["Quotas"][0]["Value"] = 60.0
@@ -218,10 +223,11 @@ def test_what_would_remove_much_is_not_done(tmp_path: Path) -> None:
         small = [replace(t, budget=dict.fromkeys(t.budget, 3)) for t in snapshot.route_tables]
         return plan(replace(snapshot, route_tables=tuple(small)), 0.0)
 
-    loop = site.loop(few)
+    loop = site.loop(few, ceiling)
     site.run(loop, 100)
-    assert site.tables() == before
-    assert any("would be deleted" in event.problem for _, event in events_of(site.log, Held))
+    assert (site.tables() != before) is done
+    held = [event.problem for _, event in events_of(site.log, Held)]
+    assert any("would be deleted" in problem for problem in held) is not done
 
 
 def _many(document: dict[str, list[dict[str, object]]], count: int) -> list[str]:
