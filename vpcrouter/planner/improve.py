@@ -1,13 +1,15 @@
 """Local search for problems that no known algorithm solves exactly.
 
-Two moves, as long as they lower the largest load: give a piece of the most loaded node to another
-node, and spend a spare entry on the heaviest blocks of one owner that it forwards, so that they
-go straight to that owner.
+Three moves, as long as they lower the largest load: give a piece of the most loaded node to another
+node; spend a spare entry on the heaviest blocks of one owner that it forwards, so that they go
+straight to that owner; and slide a destination up or down the trie, so that a neighbouring piece
+takes a part of its piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,25 +22,42 @@ from vpcrouter.planner.trie import Trie
 
 MOST_ITEMS = 20_000  # beyond, a search item by item costs more than it can bring
 _MOST_MOVES = 4_000
+_DEEPER = 24  # prefixes of a piece that are looked into for a longer destination
 
 
 def improve(problem: Problem, owned: Owners, entries: Mapping[Prefix, int]) -> dict[Prefix, int]:
-    """Entries with a largest load that is no larger, within the budget of the problem."""
+    """Entries with a largest load that is no larger, within the budget of the problem.
+
+    By the first two moves alone, for one of several plans.
+    """
+    search = _search_for(problem, owned, entries)
+    return dict(entries) if search is None else search.run((search.move, search.peel))
+
+
+def refine(problem: Problem, owned: Owners, entries: Mapping[Prefix, int]) -> dict[Prefix, int]:
+    """The same by all three moves, which takes longer."""
+    search = _search_for(problem, owned, entries)
+    if search is None:
+        return dict(entries)
+    return search.run((search.move, search.peel, search.slide))
+
+
+def _search_for(problem: Problem, owned: Owners, entries: Mapping[Prefix, int]) -> _Search | None:
+    """A search that starts from these entries; None where it would be too long."""
     if len(owned.runs.node) > MOST_ITEMS:
-        return dict(entries)
+        return None
     trie = item_trie(problem, owned, problem.trees)
-    if len(trie.leaves) > MOST_ITEMS:
-        return dict(entries)
-    return _Search(problem, trie, entries).run()
+    return None if len(trie.leaves) > MOST_ITEMS else _Search(problem, trie, entries)
 
 
 class _Item:
     """The blocks of one healthy owner in one subtree, or one block; and its own destination."""
 
-    __slots__ = ("owner", "prefix", "weight")
+    __slots__ = ("holds", "owner", "prefix", "weight")
 
-    def __init__(self, prefix: Prefix, owner: int, weight: float) -> None:
+    def __init__(self, prefix: Prefix, holds: Prefix, owner: int, weight: float) -> None:
         self.prefix = prefix
+        self.holds = holds  # the longest prefix around its blocks
         self.owner = owner
         self.weight = weight
 
@@ -64,6 +83,17 @@ class _Piece:
             self.items.remove(item)
 
 
+@dataclass(frozen=True, slots=True)
+class _Slide:
+    """One entry gets another destination, by which items go from one piece to another."""
+
+    moved: _Piece
+    to: Prefix
+    giver: _Piece
+    taker: _Piece
+    items: list[_Item]
+
+
 class _Search:
     def __init__(self, problem: Problem, trie: Trie, entries: Mapping[Prefix, int]) -> None:
         self.problem = problem
@@ -83,12 +113,9 @@ class _Search:
             first, last = int(trie.first[leaf]), int(trie.last[leaf])
             up = int(parent[leaf])
             prefix = trie.widest(up, leaf) if up >= 0 else self.problem.trees[leaf].prefix
-            item = _Item(
-                prefix,
-                int(self.view.owner[first]),
-                float(self.problem.weight[first:last].sum()),
-            )
             host = trie.keys.covering(first, int(trie.depth[leaf]))
+            weight = float(self.problem.weight[first:last].sum())
+            item = _Item(prefix, host, int(self.view.owner[first]), weight)
             for length in range(host.length, -1, -1):
                 piece = self.pieces.get(host.ancestor(length))
                 if piece is not None:
@@ -99,10 +126,13 @@ class _Search:
         rest = piece.weight - piece.own.get(node, 0.0)
         return max(0.0, rest) / float(self.view.capacity[node])
 
-    def run(self) -> dict[Prefix, int]:
+    def run(self, steps: Sequence[Callable[[int], bool]]) -> dict[Prefix, int]:
+        """Take the first of these steps that relieves the most loaded node, until none does."""
         for _ in range(_MOST_MOVES):
             worst = int(self.load.argmax())
-            if self.load[worst] <= 0 or not (self._move(worst) or self._peel(worst)):
+            if self.load[worst] <= 0:
+                break
+            if not any(step(worst) for step in steps):
                 break
         for piece in self.pieces.values():
             piece.hop = self._sole_owner(piece)
@@ -115,7 +145,7 @@ class _Search:
             return min(nodes)
         return piece.hop
 
-    def _move(self, worst: int) -> bool:
+    def move(self, worst: int) -> bool:
         """Give one piece of the most loaded node to the node that then has the least load."""
         best: tuple[float, int, Prefix] | None = None
         for piece in self._of(worst):
@@ -141,7 +171,7 @@ class _Search:
         position = int(after.argmin())
         return int(crew[position]), float(after[position])
 
-    def _peel(self, worst: int) -> bool:
+    def peel(self, worst: int) -> bool:
         """Spend one entry on the heaviest foreign item of the most loaded node."""
         if len(self.pieces) >= self.problem.budget:
             return False
@@ -162,6 +192,83 @@ class _Search:
         fresh.add(item)
         self.pieces[item.prefix] = fresh
         return True
+
+    def slide(self, worst: int) -> bool:
+        """Move a destination so that another node takes a part of what the most loaded one has."""
+        best: tuple[float, _Slide] | None = None
+        for slide in self._slides(worst):
+            node, part = slide.taker.hop, slide.items
+            if node == worst or self.view.role[node] != Role.FORWARD:
+                continue
+            gain = sum(item.weight for item in part if item.owner != worst)
+            more = sum(item.weight for item in part if item.owner != node)
+            after = max(
+                float(self.load[worst] - gain / self.view.capacity[worst]),
+                float(self.load[node] + more / self.view.capacity[node]),
+            )
+            if after < self.load[worst] * (1 - 1e-9) and (best is None or after < best[0]):
+                best = after, slide
+        if best is None:
+            return False
+        self._do(best[1])
+        return True
+
+    def _do(self, slide: _Slide) -> None:
+        for piece in (slide.giver, slide.taker):
+            self.load[piece.hop] -= self._cost(piece, piece.hop)
+        for item in slide.items:
+            slide.giver.add(item, -1)
+            slide.taker.add(item)
+        for piece in (slide.giver, slide.taker):
+            self.load[piece.hop] += self._cost(piece, piece.hop)
+        del self.pieces[slide.moved.prefix]
+        slide.moved.prefix = slide.to
+        self.pieces[slide.to] = slide.moved
+
+    def _slides(self, worst: int) -> Iterator[_Slide]:
+        """The ways to make a piece of a node smaller without another entry."""
+        for piece in self._of(worst):
+            outer = self._around(piece.prefix)
+            if outer is not None:
+                for to, items in self._within(piece):
+                    yield _Slide(piece, to, piece, outer, items)
+            for inner in list(self.pieces.values()):
+                if inner is piece or not piece.prefix.contains(inner.prefix):
+                    continue
+                if self._around(inner.prefix) is not piece:
+                    continue
+                for length in range(inner.prefix.length - 1, piece.prefix.length, -1):
+                    to = inner.prefix.ancestor(length)
+                    items = [item for item in piece.items if to.contains(item.holds)]
+                    if items:
+                        yield _Slide(inner, to, piece, inner, items)
+
+    def _within(self, piece: _Piece) -> Iterator[tuple[Prefix, list[_Item]]]:
+        """Longer destinations for a piece, and what it no longer has with each."""
+        at = [piece.prefix]
+        for _ in range(_DEEPER):
+            if not at:
+                return
+            prefix = at.pop(0)
+            if prefix.length == prefix.family.width or any(
+                item.holds.contains(prefix) for item in piece.items
+            ):
+                continue
+            for half in prefix.halves():
+                if half in self.pieces:
+                    continue
+                inside = sum(half.contains(item.holds) for item in piece.items)
+                if inside and inside < len(piece.items):
+                    yield half, [i for i in piece.items if not half.contains(i.holds)]
+                if inside > 1:
+                    at.append(half)
+
+    def _around(self, prefix: Prefix) -> _Piece | None:
+        for length in range(prefix.length - 1, -1, -1):
+            piece = self.pieces.get(prefix.ancestor(length))
+            if piece is not None:
+                return piece
+        return None
 
     def _of(self, node: int) -> list[_Piece]:
         return [piece for piece in self.pieces.values() if piece.hop == node]

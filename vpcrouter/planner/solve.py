@@ -20,7 +20,7 @@ from vpcrouter.planner.assign import assign, entry_loads
 from vpcrouter.planner.bounds import Ground, prepare
 from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
 from vpcrouter.planner.exact import is_small, least_entries
-from vpcrouter.planner.improve import MOST_ITEMS, improve
+from vpcrouter.planner.improve import MOST_ITEMS, improve, refine
 from vpcrouter.planner.layout import Layout, lay, shares, without_idle
 from vpcrouter.planner.owners import Owners, owners
 from vpcrouter.planner.partition import Cut, count, cuts, least_load
@@ -263,7 +263,10 @@ def _search(
             break
     if best is None:
         raise AssertionError(f"no partition of {problem.table.id} fits its budget")
-    return best
+    if best.load <= bound * (1 + _TOLERANCE):
+        return best
+    refined = judge(problem, without_idle(refine(problem, owned, best.as_entries())))
+    return refined if refined.load < best.load else best
 
 
 def _better(
