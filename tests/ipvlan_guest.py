@@ -33,7 +33,7 @@ OUTSIDE = ("198.51.100.1", "2001:db8::1")
 MTU = 1450
 HELD = "everything"
 PATIENT = 60.0
-"""Seconds for what must come: the clock of an emulated machine goes on while it has to wait."""
+"""Seconds for what must come, which an emulated machine may take long for."""
 
 
 class Place:
