@@ -43,7 +43,7 @@ def run_emulated(image: Path, module: str) -> str:
     """Runs a module of this house as root under this kernel; gives what it and the kernel say.
 
     Without KVM, which is no better than no answer where machines are nested. Its time goes by the
-    instructions that it has carried out, so that nothing in it is late because this machine is busy.
+    instructions that it has carried out: nothing in it is late because this machine is busy.
     """
     inside = f"cd {shlex.quote(str(_HOUSE))} && {shlex.quote(sys.executable)} -B -m {module}"
     programs = Path(sys.executable).parent
