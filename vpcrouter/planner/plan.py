@@ -119,7 +119,8 @@ def _spread(parts: _Parts, carried: Floats, slack: float) -> _Parts:
         else share
         for n, share in shares.items()
     }
-    if most > max(max(s.allowed, s.plan.load) for s in shares.values()) and least != shares:
+    others = any(least[n].plan is not share.plan for n, share in shares.items())
+    if others and most > max(max(s.allowed, s.plan.load) for s in shares.values()):
         carried = carried.copy()
         for n, share in shares.items():
             _add(carried, share.plan, -1)

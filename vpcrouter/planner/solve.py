@@ -263,7 +263,7 @@ def _search(
             break
     if best is None:
         raise AssertionError(f"no partition of {problem.table.id} fits its budget")
-    if best.load <= bound * (1 + _TOLERANCE):
+    if best.load <= bound * (1 + _TOLERANCE) or len(owned.runs.node) > MOST_ITEMS:
         return best
     refined = judge(problem, without_idle(refine(problem, owned, best.as_entries())))
     return refined if refined.load < best.load else best
