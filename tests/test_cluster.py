@@ -296,4 +296,23 @@ def test_a_claim_for_which_there_is_no_room_is_a_problem(tmp_path: Path) -> None
     (problem,) = cluster.joined().problems
     assert problem.name == "a0"
     assert problem.reason.startswith(SHORT)
+    assert cluster.joined().problems == (problem,)
+    cluster.close()
+
+
+def test_a_node_that_claims_before_it_is_listed_is_granted_its_claim_once_it_is(
+    tmp_path: Path,
+) -> None:
+    cluster = Cluster.open(write(tmp_path, NAMES))
+    identity = cluster.planned().state.nodes["a2"].identity
+    write(tmp_path, [name for name in NAMES if name != "a2"])
+    agent = Claims(cluster.store, "a2", identity)
+    agent.register("subnet-a", {}, {Family.IPV4: 3})
+    for _ in range(2):
+        assert "a2" not in cluster.joined().state.nodes
+        assert "not in the node list" in agent.granted().refused
+    write(tmp_path, NAMES)
+    assert len(cluster.joined().state.nodes["a2"].blocks) == 3
+    assert len(agent.granted().blocks) == 3
+    assert agent.granted().refused == ""
     cluster.close()

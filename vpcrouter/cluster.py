@@ -9,7 +9,7 @@ from pathlib import Path
 from ipam.allocator import Allocator, Granted
 from ipam.claim_records import ALIVE, NodeClaim, owner_of
 from ipam.errors import BadInputError
-from ipam.model import Network, State
+from ipam.model import Network, Owner, State
 from ipam.placement import Outcome, Refusal, join
 from ipam.prefix import Family, Prefix
 from ipam.releasing import without_owners
@@ -73,6 +73,8 @@ class Cluster:
         self.fabric = fabric
         self.clock = clock
         self._addresses = Addresses(store, file.cluster, file.networks)
+        self._listed: frozenset[Owner] = frozenset()
+        self._allocator = Allocator(store, self._addresses, self._admission)
         self._measuring = Measuring(store, Kind(file.planning.weights), file.planning.capacity)
 
     @classmethod
@@ -257,12 +259,11 @@ class Cluster:
 
     def _grant(self, seen: _Seen) -> Granted:
         """Grant what nodes of the node list claim, as far as there is room."""
-        known = _claimants(seen)
+        self._listed = frozenset((c.node, c.identity) for c in seen.membership.claims)
+        return self._allocator.run(self._budget(seen))
 
-        def admission(claim: NodeClaim) -> str:
-            return "" if claim.owner in known else NOT_YET_LISTED
-
-        return Allocator(self.store, self._addresses, admission).run(self._budget(seen))
+    def _admission(self, claim: NodeClaim) -> str:
+        return "" if claim.owner in self._listed else NOT_YET_LISTED
 
     def _joined(self, seen: _Seen, outcome: Outcome) -> View:
         return self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
@@ -336,15 +337,12 @@ def _tables(store: Path, vpc: str) -> FileStorage:
     return FileStorage(store.with_name(store.name + ".tables.json"), vpc)
 
 
-def _claimants(seen: _Seen) -> frozenset[tuple[str, str]]:
-    return frozenset((claim.node, claim.identity) for claim in seen.membership.claims)
-
-
 def _short(seen: _Seen, outcome: Outcome, granted: Granted) -> Iterator[Problem]:
     """Nodes that have addresses, and were refused what they want beyond that."""
     without = {refusal.node for refusal in outcome.refused}
+    listed = {(claim.node, claim.identity) for claim in seen.membership.claims}
     for owner, reason in granted.refused.items():
-        if owner in _claimants(seen) and owner[0] not in without:
+        if owner in listed and owner[0] not in without:
             yield Problem(f"{SHORT}: {reason}", owner[0])
 
 
