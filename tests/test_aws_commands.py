@@ -172,6 +172,26 @@ def test_a_cluster_file_needs_networks_and_these_cidrs(command: Runner, aws: Ser
         assert is_one_line(ended.err)
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--region", "Frankfurt"),
+        ("--vpc", "eni-1"),
+        ("--endpoint", "ec2.eu-central-1.amazonaws.com"),
+        ("--role", "vpcrouter"),
+    ],
+)
+def test_what_a_cluster_file_could_not_hold_is_not_discovered(
+    command: Runner, aws: Served, tmp_path: Path, option: str, text: str
+) -> None:
+    target = tmp_path / "first.yaml"
+    ended = command(*discover(aws, "--network", "100.64.0.0/16", "--write", target), option, text)
+    assert (ended.code, ended.out) == (2, "")
+    assert is_one_line(ended.err)
+    assert repr(text) in ended.err
+    assert not target.exists()
+
+
 def rule(cidr: str, protocol: str = "-1") -> dict[str, object]:
     return {"IpProtocol": protocol, "IpRanges": [{"CidrIp": cidr}]}
 

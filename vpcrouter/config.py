@@ -21,7 +21,18 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ipam.errors import BadInputError
 from ipam.model import Network
 from ipam.prefix import Prefix
-from vpcrouter.fabric.aws.settings import AssumedRole, AwsSource
+from vpcrouter.fabric.aws.settings import (
+    ENDPOINT,
+    EXTERNAL_ID,
+    QUEUE,
+    REGION,
+    ROLE,
+    SESSION,
+    SHAPES,
+    VPC,
+    AssumedRole,
+    AwsSource,
+)
 from vpcrouter.fabric.linux.settings import RouterSettings, RouterSubnet
 from vpcrouter.network_fields import (
     GROUP_NAME,
@@ -237,26 +248,13 @@ _KERNEL_TABLES = range(253, 256)  # default, main, local
 
 # The shape of the file. Networks have a module of their own.
 
-_REGION = r"^[a-z]{2,3}(-[a-z]+)+-[0-9]+$"
-_VPC = r"^vpc-[0-9a-z]+$"
-_URL = r"^https?://[^/\s]+/?$"
-_QUEUE = r"^https?://[^/\s]+/[^\s]+$"
-_ROLE = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$"
-_EXTERNAL_ID = r"^[A-Za-z0-9_+=,.@:/-]+$"
-_SESSION = r"^[A-Za-z0-9_+=,.@-]+$"
 _LONGEST_SESSION = 64
 _INTERFACE = r"^[^\s/:]{1,15}$"
 _SHAPES = {
     GROUP_NAME: "a name has no control characters",
     NAME: "a name has letters, digits, '.', '_' and '-' only, and starts with no sign",
-    _REGION: "a region is named like eu-central-1",
-    _VPC: "a VPC is named like vpc-0123456789abcdef0",
     _INTERFACE: "an interface has a name like br-a, of at most 15 characters",
-    _ROLE: "a role is named by its ARN, like arn:aws:iam::111122223333:role/vpcrouter",
-    _EXTERNAL_ID: "an external id has letters, digits and _+=,.@:/- only",
-    _SESSION: "a session name has letters, digits and _+=,.@- only",
-    _QUEUE: "a queue is a URL like https://sqs.eu-central-1.amazonaws.com/111122223333/name",
-    _URL: "an endpoint is a URL like https://ec2.eu-central-1.amazonaws.com",
+    **SHAPES,
 }
 _PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
@@ -271,19 +269,19 @@ class _SimulatedFabric(Strict):
 
 
 class _Role(Strict):
-    arn: str = Field(max_length=2048, pattern=_ROLE)
-    external_id: str | None = Field(None, min_length=2, max_length=1224, pattern=_EXTERNAL_ID)
+    arn: str = Field(max_length=2048, pattern=ROLE)
+    external_id: str | None = Field(None, min_length=2, max_length=1224, pattern=EXTERNAL_ID)
     session_name: str | None = Field(
-        None, min_length=2, max_length=_LONGEST_SESSION, pattern=_SESSION
+        None, min_length=2, max_length=_LONGEST_SESSION, pattern=SESSION
     )
 
 
 class _AwsFabric(Strict):
     kind: Literal["aws"]
-    region: str = Field(pattern=_REGION)
-    vpc: str = Field(pattern=_VPC)
-    endpoint: str | None = Field(None, pattern=_URL)
-    queue: str | None = Field(None, pattern=_QUEUE)
+    region: str = Field(pattern=REGION)
+    vpc: str = Field(pattern=VPC)
+    endpoint: str | None = Field(None, pattern=ENDPOINT)
+    queue: str | None = Field(None, pattern=QUEUE)
     role: _Role | None = None
     quota: int | None = Field(None, ge=0, le=1_000_000)
     reserve: int = Field(2, ge=0, le=1_000_000)

@@ -61,12 +61,15 @@ def command(
     """
     from ipam.prefix import Prefix
     from vpcrouter.fabric.aws.fabric import open_aws
-    from vpcrouter.fabric.aws.settings import AwsSource
+    from vpcrouter.fabric.aws.settings import ENDPOINT, REGION, VPC, AwsSource, check_shape
     from vpcrouter.fabric.clock import SystemClock
     from vpcrouter.survey import cluster_file, survey
 
     if target is not None and not networks:
         raise BadInputError("a cluster file needs networks: give --network CIDR")
+    for text, shape in ((region, REGION), (vpc, VPC), (endpoint, ENDPOINT)):
+        if text is not None:
+            check_shape(text, shape)
     cidrs = [Prefix.parse(text) for text in networks]
     source = AwsSource(region, vpc, endpoint, None, _role(role, external_id))
     fabric = open_aws(source, None, SystemClock())
@@ -86,12 +89,15 @@ def command(
 
 
 def _role(arn: str | None, external_id: str | None) -> AssumedRole | None:
-    from vpcrouter.fabric.aws.settings import AssumedRole
+    from vpcrouter.fabric.aws.settings import EXTERNAL_ID, ROLE, AssumedRole, check_shape
 
     if arn is None:
         if external_id is not None:
             raise BadInputError("--external-id is for a role: give --role ARN")
         return None
+    check_shape(arn, ROLE)
+    if external_id is not None:
+        check_shape(external_id, EXTERNAL_ID)
     return AssumedRole(arn, external_id, "vpcrouter-discover")
 
 
