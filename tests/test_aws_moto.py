@@ -145,8 +145,9 @@ def test_firewalls_are_understood(account: Account) -> None:
     fabric = AwsFabric(
         covered(Clients(session(), REGION, account.url)), account.vpc, None, SimulatedClock()
     )
-    walls = fabric.discovery.firewalls()
+    walls, denied = fabric.discovery.firewalls()
     networks = [cidr for cidr in fabric.read().local if cidr.family is Family.IPV4]
+    assert denied == ()
     assert walls.acls
     assert walls.groups
     lines = list(obstacles(walls, networks))
