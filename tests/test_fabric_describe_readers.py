@@ -62,7 +62,7 @@ def by_types(content: bytes) -> Observation | None:
 
 
 @given(st.one_of(spoilt(described()), only_machines(described())), st.booleans())
-@settings(max_examples=examples(test=200, prove=50_000))
+@settings(max_examples=examples(test=200, prove=4_000))
 def test_what_is_read_by_types_is_what_is_read_with_care(document: object, escaped: bool) -> None:
     content = json.dumps(document, ensure_ascii=escaped).encode(errors="surrogatepass")
     found = by_types(content)

@@ -64,7 +64,7 @@ def at_once(key: str, value: bytes) -> Record | str:
 
 
 @given(_KEYS, _BYTES)
-@settings(max_examples=examples(test=200, prove=50_000))
+@settings(max_examples=examples(test=200, prove=20_000))
 def test_each_record_is_read_as_by_itself(key: str, value: bytes) -> None:
     assert at_once(key, value) == one_by_one(key, value)
 

@@ -56,7 +56,7 @@ def laid_out(value: object, indent: str = "") -> str:
 @example([{"a": [[], {"b": 1}, {"c": 2}]}, {}])
 @example([{"a": 1}, {"a": {"b": [{"c": 1}]}}])
 @example([{}, {}])
-@settings(max_examples=examples(test=300, prove=50_000))
+@settings(max_examples=examples(test=300, prove=20_000))
 def test_each_object_in_a_list_has_a_line(document: object) -> None:
     assert dump_json(document) == laid_out(document) + "\n"
     assert json.loads(dump_json(document)) == document

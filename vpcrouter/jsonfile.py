@@ -151,6 +151,8 @@ def read_content(path: Path, what: str) -> bytes:
 def parse_typed(decoder: msgspec.json.Decoder[_Typed], content: bytes) -> _Typed:
     """What a file holds by its type. Raises UnlikeError, also where it is no JSON at all."""
     try:
+        if not content.isascii():
+            content.decode()  # the decoder does not look at texts that nobody asks for
         return decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnlikeError from error

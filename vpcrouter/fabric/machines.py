@@ -206,7 +206,11 @@ class UsualMachines:
 
     def interfaces(self, vpc: str, subnets: Collection[str]) -> tuple[NetworkInterface, ...]:
         """Those of a VPC."""
-        mine = [i for i in self._interfaces if i.vpc_id == vpc or not i.vpc_id]
+        mine = [
+            i
+            for i in self._interfaces
+            if not i.vpc_id or i.vpc_id == vpc or printable(i.vpc_id) == vpc
+        ]
         found = {item.network_interface_id: _usual_interface(item) for item in mine}
         if len(found) < len(mine) or not {item.subnet_id for item in mine} <= set(subnets):
             raise UnlikeError
