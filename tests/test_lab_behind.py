@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,15 +101,48 @@ def one(root: None, tmp_path: Path) -> Iterator[Lab]:  # noqa: ARG001
         yield made
 
 
+def agent(one: Lab, name: str) -> int:
+    return int((one.record.node(one.record.layout.machine(name)) / "agent.pid").read_text())
+
+
+@contextmanager
+def hanging(one: Lab, *names: str) -> Iterator[None]:
+    """Their agents hang, yet none in the midst of a write, which would lock the store."""
+    pids = [agent(one, name) for name in names]
+    for _ in range(20):
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        if can_write(one.record.store):
+            break
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def can_write(store: Path) -> bool:
+    with closing(sqlite3.connect(store, timeout=0.5, isolation_level=None)) as base:
+        try:
+            base.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
 def test_a_node_forwards_only_once_it_has_said_that_it_knows(one: Lab) -> None:
-    """Its agent hangs while a neighbour gets a block: alive, and yet it does not know of that."""
+    """Its agent hangs while a neighbour gets a block: alive, and yet it does not know of that.
+
+    The neighbour's agent hangs too, or it might take back what is claimed here in its name.
+    """
     layout = one.record.layout
     zone = layout.zones[1]
     name = forwarding(one, zone)[0]
     neighbour = next(m for m in layout.machines if m.zone == zone and m.name != name)
-    pid = int((one.record.node(layout.machine(name)) / "agent.pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with hanging(one, name, neighbour.name):
         store = SqliteStore(one.record.store)
         claims = Claims(store, neighbour.name, neighbour.uid)
         had = len(claims.granted().blocks)
@@ -119,8 +155,6 @@ def test_a_node_forwards_only_once_it_has_said_that_it_knows(one: Lab) -> None:
         assert re.search(r"revision \d+ of the store, and .* of revision", health.behind[name])
         assert name not in forwarding(one, zone)
         assert lost(one.ping_all()) == []
-    finally:
-        os.kill(pid, signal.SIGCONT)
     eventually(lambda: one.apply(apply).behind == {})
     (node,) = [n for n in read_nodes(one.record.node_list).nodes if n.name == name]
     assert not node.avoid
