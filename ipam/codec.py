@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from msgspec import Struct
+
 from ipam.errors import BadInputError, UnavailableError
 from ipam.model import Network, Place, PlaceKey, SubnetShare
 from ipam.prefix import Family, Prefix
@@ -58,8 +60,7 @@ class Meta:
     cluster: str
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
+class NodeRecord(Struct, frozen=True, gc=False):
     """A node and its blocks, which have records of their own: those decide.
 
     ``token`` is of the attempt that last wrote it. ``blocks`` is None where the record is of
@@ -74,8 +75,7 @@ class NodeRecord:
     labels: Labels = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRecord:
+class BlockRecord(Struct, frozen=True, gc=False):
     """A block and its owner; ``token`` is of the attempt that created it, empty in version 1."""
 
     prefix: Prefix

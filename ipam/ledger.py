@@ -6,7 +6,7 @@ refused, by the name of the record that contradicts another.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ipam import codec
@@ -47,8 +47,7 @@ class Ledger:
     _revisions: dict[str, int] = field(default_factory=dict)
     _records: dict[str, Record] = field(default_factory=dict)
     _shares: dict[str, SubnetShare] = field(default_factory=dict)
-    _blocks: dict[Owner, dict[str, Prefix]] = field(default_factory=dict)  # by their keys
-
+    _blocks: dict[Owner, set[Prefix]] = field(default_factory=dict)
     _static: frozenset[Prefix] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,22 +77,22 @@ class Ledger:
                 "same file again"
             )
         ours = [item for item in found.items if item.key.startswith(_OURS)]
-        records = decode_all((item.key, item.value) for item in ours)
-        self._records.update(zip((item.key for item in ours), records, strict=True))
-        self._revisions.update((item.key, item.mod_revision) for item in ours)
-        for key, record in self._records.items():
-            self._note(key, record)
+        keys = [item.key for item in ours]
+        records = decode_all(zip(keys, [item.value for item in ours], strict=True))
+        self._records = dict(zip(keys, records, strict=True))
+        self._revisions = dict(zip(keys, [item.mod_revision for item in ours], strict=True))
+        present, past = self._note_all()
         self._check_cluster()
-        self._check_owners(self._blocks)
+        self._check_owners(self._blocks.keys() - present.keys() - past.keys())
         self._static = _static((*self.networks, *self.recorded.values()))
         shares = list(self._shares.values())
         places = [r for r in self._records.values() if isinstance(r, Place)]
-        present, past = self._node_records(codec.NODES), self._node_records(codec.FORMER)
-        nodes, former = [self._node(r) for r in present], [self._node(r) for r in past]
+        nodes = [self._node(record, owner) for owner, record in present.items()]
+        former = [self._node(record, owner) for owner, record in past.items()]
         owners = (*nodes, *former)
         check_change(self.recorded.values(), self.networks, shares, owners, places)
         self.state = state(self.cluster, self.networks, shares, nodes, former, places)
-        pairs = zip((*present, *past), owners, strict=True)
+        pairs = zip((*present.values(), *past.values()), owners, strict=True)
         self._check_named(record for record, node in pairs if record.blocks != node.owned)
         self.revision = found.revision
 
@@ -141,7 +140,7 @@ class Ledger:
         self.state = draft.state()
 
     def _taken(self, draft: Draft, record: NodeRecord) -> Node:
-        node = self._node(record)
+        node = self._node(record, (record.name, record.identity))
         try:
             draft.take(node)
         except ValueError as error:
@@ -154,12 +153,29 @@ class Ledger:
         record = codec.decode(key, value)
         self._revisions[key] = revision
         self._records[key] = record
-        self._note(key, record)
+        self._note(record)
         return record
 
-    def _note(self, key: str, record: Record) -> None:
+    def _note_all(self) -> tuple[dict[Owner, NodeRecord], dict[Owner, NodeRecord]]:
+        """Note all records; gives those of the nodes that are there, and of the former ones."""
+        present: dict[Owner, NodeRecord] = {}
+        past: dict[Owner, NodeRecord] = {}
+        for key, record in self._records.items():
+            if isinstance(record, NodeRecord):
+                folder = present if key.startswith(codec.NODES) else past
+                folder[record.name, record.identity] = record
+            else:
+                self._note(record)
+        return present, past
+
+    def _note(self, record: Record) -> None:
         if isinstance(record, BlockRecord):
-            self._blocks.setdefault((record.node, record.identity), {})[key] = record.prefix
+            owner = record.node, record.identity
+            held = self._blocks.get(owner)
+            if held is None:
+                self._blocks[owner] = {record.prefix}
+            else:
+                held.add(record.prefix)
         elif isinstance(record, Network):
             self.recorded[record.name] = record
         elif isinstance(record, SubnetShare):
@@ -169,16 +185,9 @@ class Ledger:
         self._revisions.pop(key, None)
         record = self._records.pop(key, None)
         if isinstance(record, BlockRecord):
-            del self._blocks[record.node, record.identity][key]
+            self._blocks[record.node, record.identity].remove(record.prefix)
         elif isinstance(record, SubnetShare):
             del self._shares[record.id]
-
-    def _node_records(self, folder: str) -> list[NodeRecord]:
-        return [
-            record
-            for key, record in self._records.items()
-            if key.startswith(folder) and isinstance(record, NodeRecord)
-        ]
 
     def _node_record(self, key: str, owner: Owner) -> NodeRecord | None:
         record = self._records.get(key)
@@ -186,21 +195,19 @@ class Ledger:
             return record
         return None
 
-    def _node(self, record: NodeRecord) -> Node:
-        blocks = tuple(sorted(self._blocks_of(record)))
+    def _node(self, record: NodeRecord, owner: Owner) -> Node:
+        held = self._blocks.get(owner, ())
+        blocks = tuple(sorted(held) if len(held) > 1 else held)
         static = tuple([block for block in blocks if block in self._static]) if self._static else ()
         if static:
             blocks = tuple([block for block in blocks if block not in self._static])
         return Node(record.name, record.identity, record.subnet, blocks, record.labels, static)
 
-    def _blocks_of(self, record: NodeRecord) -> Collection[Prefix]:
-        return self._blocks.get((record.name, record.identity), {}).values()
-
     def _check_named(self, records: Iterable[NodeRecord]) -> None:
         """A node's record names its blocks: where it does not, one of them is of another time."""
         for record in records:
-            blocks = self._blocks_of(record)
-            odd = set(blocks if record.blocks is None else record.blocks) ^ set(blocks)
+            blocks = self._blocks.get((record.name, record.identity), set())
+            odd = set(blocks if record.blocks is None else record.blocks) ^ blocks
             if odd:
                 block = min(odd)
                 where = "is not named in the record of" if block in blocks else "is missing at"
@@ -221,7 +228,7 @@ class Ledger:
             if self._node_record(codec.node_key(owner[0]), owner) is not None:
                 continue
             if self._blocks.get(owner) and not self._node_record(codec.former_key(*owner), owner):
-                block = min(self._blocks[owner].values())
+                block = min(self._blocks[owner])
                 raise self._error(f"block {block} belongs to node {owner[0]}, which is not there")
 
     def _error(self, text: str) -> BadInputError:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import compress, pairwise
 from operator import attrgetter, is_not
 
+from msgspec import Struct
+
 from ipam.errors import BadInputError
 from ipam.lineage import Lineage
 from ipam.network import Network, check_networks, families_of, network_of
@@ -40,8 +42,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Claim:
+class Claim(Struct, frozen=True, order=True, gc=False):
     """A node that asks for addresses: its name, its subnet, and its instance id or UID.
 
     ``labels`` are those that the networks' topologies ask for; others do no harm.
@@ -53,8 +54,7 @@ class Claim:
     labels: Labels = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True, gc=False):
     """A node and the blocks that it owns, of all families, in order.
 
     ``labels`` are those with which it asked last. ``static`` are the static addresses that were

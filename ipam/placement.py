@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import structs
 
 from ipam import groups
 from ipam.draft import Draft
@@ -142,7 +144,7 @@ def grow(
             owned.append(block)
         if family in budget:
             groups.fit(draft, family, budget[family])
-    draft.put_node(replace(node, blocks=tuple(sorted(owned))))
+    draft.put_node(structs.replace(node, blocks=tuple(sorted(owned))))
     return Outcome(draft.state(), ())
 
 
@@ -189,7 +191,7 @@ def _newcomers(draft: Draft, fresh: Iterable[Claim]) -> list[Claim]:
         if former is None:
             new.append(claim)
         else:
-            draft.supersede(replace(former, labels=claim.labels or former.labels))
+            draft.supersede(structs.replace(former, labels=claim.labels or former.labels))
     return new
 
 
@@ -259,7 +261,7 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
         elif known is None or not same:
             fresh.append(claim)
         elif claim.labels and claim.labels != known.labels:
-            draft.put_node(replace(known, labels=claim.labels))
+            draft.put_node(structs.replace(known, labels=claim.labels))
     contradicting = {refusal.node for refusal in refused}
     return [claim for claim in fresh if claim.node not in contradicting], refused
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 import netaddr
+from msgspec import Struct
 from netaddr.strategy import ipv4 as _ipv4
 from netaddr.strategy import ipv6 as _ipv6
 
@@ -77,8 +77,7 @@ def canonical_address(text: str) -> tuple[Family, str]:
     return family, format_address(family, number)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Prefix:
+class Prefix(Struct, frozen=True, order=True, gc=False):
     """A CIDR: ``length`` leading bits of ``value``, whose other bits are zero.
 
     Ordered by family, then address, then from less to more specific.

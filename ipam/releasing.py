@@ -7,7 +7,8 @@ that is gone loses nothing with it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+
+from msgspec import structs
 
 from ipam.draft import Draft
 from ipam.model import Node, Owner, State
@@ -52,7 +53,7 @@ def take_back(draft: Draft, owner: Node, blocks: Collection[Prefix]) -> None:
     for block in owner.blocks:
         if block in blocks:
             draft.release(owner.subnet, block)
-    left = replace(
+    left = structs.replace(
         owner,
         blocks=tuple(block for block in owner.blocks if block not in blocks),
         static=tuple(address for address in owner.static if address not in blocks),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct, structs
 
 from ipam.prefix import Family, Prefix, merge
 
@@ -41,8 +42,7 @@ _made = partial(tuple.__new__, Vertex)
 _EXCLUDED = Vertex(0, 0, 0, 0, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Struct, frozen=True, gc=False):
     """All room of one prefix. ``node_length`` and ``block_length`` are prefix lengths.
 
     Blocks that overlap a prefix of ``exclude`` are never given out.
@@ -62,7 +62,7 @@ class Space:
         node_length = max(node_length, prefix.length)
         exclude = merge(excluded for excluded in exclude if excluded.overlaps(prefix))
         space = cls(prefix, node_length, block_length, exclude, None)
-        return replace(space, root=space._outline(prefix, exclude))
+        return structs.replace(space, root=space._outline(prefix, exclude))
 
     @property
     def family(self) -> Family:

@@ -7,7 +7,8 @@ subnet only by release and grant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from ipam.draft import Draft
 from ipam.model import Network, Node, State
@@ -41,7 +42,7 @@ def grant_static(state: State, name: str, node: str) -> Outcome:
         granted.append(address.prefix)
     if not granted:
         return Outcome(state, ())
-    draft.put_node(replace(owner, static=tuple(sorted((*owner.static, *granted)))))
+    draft.put_node(structs.replace(owner, static=tuple(sorted((*owner.static, *granted)))))
     return Outcome(draft.state(), ())
 
 
@@ -56,7 +57,7 @@ def release_static(state: State, name: str) -> State:
 
 
 def _without(owner: Node, prefixes: set[Prefix]) -> Node:
-    return replace(owner, static=tuple(p for p in owner.static if p not in prefixes))
+    return structs.replace(owner, static=tuple(p for p in owner.static if p not in prefixes))
 
 
 def _refused(state: State, node: str, reason: str) -> Outcome:

@@ -8,7 +8,9 @@ their owner's record. What a node asks for ends with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from ipam import claim_records, codec
 from ipam.codec import BlockRecord, Meta, NodeRecord
@@ -162,7 +164,7 @@ def _parting(renewal: _Renewal, gone: list[Prefix], limit: int) -> Iterator[Chan
         for start in range(0, len(mine), at_once):
             part = mine[start : start + at_once]
             left = [block for block in left if block not in part]
-            value = _node_value(replace(node, blocks=tuple(left), static=()), renewal.token)
+            value = _node_value(structs.replace(node, blocks=tuple(left), static=()), renewal.token)
             deletes = (Delete(codec.block_key(block)) for block in part)
             yield Change((Put(key, value), *deletes), guard=renewal.guard)
 

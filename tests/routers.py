@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.namespaces import Namespace, namespaces
@@ -64,7 +66,9 @@ def interfaces(cidrs: Cidrs) -> list[NetworkInterface]:
         for number in range(3)
     ]
     found = node_interfaces([(f"i-{name}", addresses) for name, addresses in named], cidrs)
-    return [replace(one, id=f"eni-{name}") for (name, _), one in zip(named, found, strict=True)]
+    return [
+        structs.replace(one, id=f"eni-{name}") for (name, _), one in zip(named, found, strict=True)
+    ]
 
 
 def settings(namespace: str) -> RouterSettings:

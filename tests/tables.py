@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
+from msgspec import structs
+
 from ipam.prefix import Family, Prefix, merge
 from tests.snapshots import trees_of
 from vpcrouter.model import Action, Block, Entry, Node, RouteTable, Snapshot, Step, Subnet
@@ -90,12 +92,16 @@ def tiny(snapshot: Snapshot) -> Snapshot:
     return build(
         [replace(s, prefixes=tuple(map(shrunk, s.prefixes))) for s in snapshot.subnets],
         snapshot.nodes,
-        [replace(b, prefix=shrunk(b.prefix)) for b in blocks_of(snapshot) if fits(b.prefix)],
+        [
+            structs.replace(b, prefix=shrunk(b.prefix))
+            for b in blocks_of(snapshot)
+            if fits(b.prefix)
+        ],
         [
             replace(
                 table,
                 entries=tuple(
-                    replace(entry, destination=shrunk(entry.destination))
+                    structs.replace(entry, destination=shrunk(entry.destination))
                     for entry in table.entries
                     if fits(entry.destination)
                 ),

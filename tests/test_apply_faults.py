@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ipam.errors import ConflictError, UnavailableError
 from ipam.prefix import Family, Prefix
@@ -118,7 +119,7 @@ def test_a_row_that_somebody_else_makes_meanwhile_is_theirs() -> None:
 
 
 def test_a_row_of_ours_that_somebody_else_changes_meanwhile_is_put_right() -> None:
-    vpc = arena(cluster(COVER), replace(COVER, interface="eni-1"), other=[COVER])
+    vpc = arena(cluster(COVER), structs.replace(COVER, interface="eni-1"), other=[COVER])
 
     def meddle(table: str, step: Step) -> None:
         if table == "t1":
@@ -131,7 +132,7 @@ def test_a_row_of_ours_that_somebody_else_changes_meanwhile_is_put_right() -> No
 
 
 def test_a_table_that_fills_up_meanwhile_takes_no_more_creates_but_other_changes() -> None:
-    target = [replace(COVER, interface="eni-9"), leaf(1), leaf(2), leaf(3)]
+    target = [structs.replace(COVER, interface="eni-9"), leaf(1), leaf(2), leaf(3)]
     vpc = arena(cluster(COVER, leaf(4), limit=5), *target, other=[COVER])
     others = [Prefix.parse("10.98.0.0/16"), Prefix.parse("10.99.0.0/16")]
 

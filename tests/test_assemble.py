@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ipam.model import Claim, State
 from ipam.model import state as make_state
@@ -221,7 +222,9 @@ def test_before_it_joins_a_name_that_came_back_is_two_nodes_as_well(vpc: Observa
 
 
 def test_a_node_that_moved_to_another_subnet_leaves_its_blocks_behind(vpc: Observation) -> None:
-    moved = tuple(replace(i, subnet="subnet-b") if i.id == "eni-a0" else i for i in vpc.interfaces)
+    moved = tuple(
+        structs.replace(i, subnet="subnet-b") if i.id == "eni-a0" else i for i in vpc.interfaces
+    )
     made = whole(replace(vpc, interfaces=moved), inventory("i-a0"), state_of("i-a0"))
     assert [(n.name, n.subnet, n.healthy) for n in made.nodes] == [
         ("node-a0", "subnet-b", True),

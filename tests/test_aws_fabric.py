@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ipam.errors import UnavailableError
 from ipam.prefix import Family, Prefix
@@ -94,7 +95,7 @@ def test_the_interface_of_a_new_instance_is_asked_for_by_its_id(aws: Served) -> 
     fabric = aws.fabric()
     fabric.expect(["i-a0"])  # nothing was read yet: all of it will be
     fabric.read()
-    new = replace(fabric.read().interfaces[0], id="eni-new", instance="i-new")
+    new = structs.replace(fabric.read().interfaces[0], id="eni-new", instance="i-new")
     aws.account.vpc.put_interface(new)
     aws.account.vpc.put_instance("i-new", InstanceState.RUNNING)
     aws.disturbed.calls.clear()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ipam.errors import UnavailableError
 from ipam.store.memory import MemoryStore
@@ -59,7 +59,7 @@ def test_it_is_wanted_off_with_blocks_and_on_again_without(tmp_path: Path) -> No
     interfaces = after.observation.interfaces
     assert wanted(before.snapshot, interfaces, frozenset()) == ()
     assert wanted(after.snapshot, interfaces, frozenset()) == tuple(OFF)
-    off = tuple(replace(i, source_dest_check=False) for i in interfaces)
+    off = tuple(structs.replace(i, source_dest_check=False) for i in interfaces)
     assert wanted(after.snapshot, off, frozenset({"eni-a0"})) == ()
     assert wanted(before.snapshot, off, frozenset({"eni-a0"})) == (Switch("eni-a0", on=True),)
     cluster.close()

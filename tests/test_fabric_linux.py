@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ipam.errors import UnavailableError
 from ipam.prefix import Prefix
@@ -112,7 +112,7 @@ def test_a_next_hop_without_an_address_of_the_family_is_refused(linux: Router) -
     fabric = LinuxFabric(
         settings(linux.space.path),
         lambda cidrs: [
-            replace(one, addresses={f: a for f, a in one.addresses.items() if f == "ipv4"})
+            structs.replace(one, addresses={f: a for f, a in one.addresses.items() if f == "ipv4"})
             for one in interfaces(cidrs)
         ],
     )

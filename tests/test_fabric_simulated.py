@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
@@ -121,7 +122,7 @@ def test_an_interface_that_is_being_attached_is_in_no_state_to_be_a_next_hop(
 ) -> None:
     vpc, _ = make(tmp_path, Behaviour())
     interface = next(i for i in vpc.describe().interfaces if i.id == "eni-a0")
-    vpc.put_interface(replace(interface, settled=False))
+    vpc.put_interface(structs.replace(interface, settled=False))
     with pytest.raises(Ec2Error) as error:
         vpc.create_route("rtb-a", str(POD), "eni-a0")
     assert code_of(error) == Code.INCORRECT_STATE

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
@@ -139,7 +140,7 @@ def with_table(cluster: Snapshot, table: RouteTable) -> Snapshot:
 def test_single_events_are_told_from_two_looks() -> None:
     before = cluster_of(*WEIGHTS)
     planned = Planned.of(with_table(before, replace(before.route_tables[0], foreign=())), 0.05)
-    fails = changed(before, only("n03", lambda node: replace(node, healthy=False)))
+    fails = changed(before, only("n03", lambda node: structs.replace(node, healthy=False)))
     assert events(planned, before, before) == ()
     assert events(planned, before, fails) == (Failed("n03"),)
     broken, _ = planned.after(Failed("n03"))
@@ -163,11 +164,11 @@ def test_what_is_no_single_event_is_planned_in_full() -> None:
     inside = Prefix.parse("10.0.0.0/28")
     wider = Subnet("s", "a", "t", (Prefix.parse("10.0.0.0/23"),))
     more = [*blocks_of(before), Block(Prefix.parse("10.0.0.128/29"), "n00", 1.0)]
-    given = [replace(b, node="n01") if b.node == "n00" else b for b in blocks_of(before)]
+    given = [structs.replace(b, node="n01") if b.node == "n00" else b for b in blocks_of(before)]
     others = [
-        changed(before, only("n03", lambda node: replace(node, interface="eni-new"))),
-        changed(before, only("n03", lambda node: replace(node, capacity=2.0))),
-        changed(before, only("n03", lambda node: replace(node, avoid=True))),
+        changed(before, only("n03", lambda node: structs.replace(node, interface="eni-new"))),
+        changed(before, only("n03", lambda node: structs.replace(node, capacity=2.0))),
+        changed(before, only("n03", lambda node: structs.replace(node, avoid=True))),
         with_table(before, replace(table, budget={Family.IPV4: 5})),
         with_table(before, replace(table, own_subnet_weight=0.0)),
         with_table(before, replace(table, foreign=(inside,))),
@@ -176,7 +177,7 @@ def test_what_is_no_single_event_is_planned_in_full() -> None:
         snapshot(before.subnets, before.nodes, given, before.route_tables),
     ]
     assert [events(planned, before, after) for after in others] == [None] * len(others)
-    fails = changed(before, only("n03", lambda node: replace(node, healthy=False)))
+    fails = changed(before, only("n03", lambda node: structs.replace(node, healthy=False)))
     broken, _ = planned.after(Failed("n03"))
     assert events(broken, fails, others[0]) is None
 
@@ -189,7 +190,7 @@ def test_many_events_at_once_are_planned_in_full() -> None:
     found = events(planned, before, heavier)
     assert found is not None
     assert len(found) == MOST
-    fails = changed(heavier, only("n03", lambda node: replace(node, healthy=False)))
+    fails = changed(heavier, only("n03", lambda node: structs.replace(node, healthy=False)))
     assert events(planned, before, fails) is None
 
 
@@ -199,7 +200,7 @@ def test_a_full_pass_follows_each_event() -> None:
     hop = "eni-7"
     assert hop in {entry.interface for entry in cluster.route_tables[0].entries}
     name = "n07"
-    fails = changed(cluster, only(name, lambda node: replace(node, healthy=False)))
+    fails = changed(cluster, only(name, lambda node: structs.replace(node, healthy=False)))
     made = following(fails)
     assert following.followed == 1
     assert [step.previous_interface for step in made.tables[0].steps] == [hop]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from ipam.store.memory import MemoryStore
@@ -178,7 +178,9 @@ class History:
                 if old.instance == f"i-{name}":
                     self.number += 1
                     self.vpc.remove_interface(old.id)
-                    new = replace(old, id=f"eni-{name}-{self.number}", source_dest_check=True)
+                    new = structs.replace(
+                        old, id=f"eni-{name}-{self.number}", source_dest_check=True
+                    )
                     self.vpc.put_interface(new)
                     break
 

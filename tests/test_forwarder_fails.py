@@ -7,6 +7,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
@@ -50,7 +51,7 @@ def test_a_forwarder_that_fails_changes_only_its_own_entries(
     before = settled(nodes, min(budget, nodes - 1), tables, seed, slack)
     hops = sorted({e.interface for table in before.route_tables for e in table.entries})
     failed = data.draw(st.sampled_from(hops))
-    members = tuple(replace(n, healthy=n.interface != failed) for n in before.nodes)
+    members = tuple(structs.replace(n, healthy=n.interface != failed) for n in before.nodes)
     made = plan(replace(before, nodes=members), slack)
     for table, mine in zip(before.route_tables, made.tables, strict=True):
         now = {entry.destination: entry.interface for entry in mine.entries}

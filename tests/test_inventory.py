@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.errors import BadInputError
 from ipam.prefix import Family
@@ -308,7 +308,8 @@ def test_no_interface_is_given_to_two_nodes_and_order_does_not_matter(
 def test_an_interface_of_another_instance_does_not_move_a_node() -> None:
     one = interface("eni-1", "i-1", "10.0.0.4")
     found, _ = matches(
-        [kubernetes("n", "i-1", "10.0.0.4")], [one, replace(one, id="eni-0", instance="i-0")]
+        [kubernetes("n", "i-1", "10.0.0.4")],
+        [one, structs.replace(one, id="eni-0", instance="i-0")],
     )
     assert found == {"n": "eni-1"}
 

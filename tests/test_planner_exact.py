@@ -12,6 +12,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
@@ -171,7 +172,7 @@ def test_which_part_is_cut_off_depends_on_where_the_forwarder_is(
 
 def test_only_the_largest_capacities_bound_the_load_from_below() -> None:
     lost = _one_tree(2, {"10.0.0.0/26": 5, "10.0.0.128/26": 5})
-    down = [replace(node, healthy=False) for node in lost.nodes]
+    down = [structs.replace(node, healthy=False) for node in lost.nodes]
     able = [
         Node(f"m{number}", "s", f"eni-m{number}", {}, capacity=capacity)
         for number, capacity in enumerate((0.5, 8.0, 0.5, 8.0, 0.5))

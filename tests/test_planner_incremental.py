@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
@@ -73,10 +74,10 @@ class World:
                 nodes = {n: node for n, node in self.nodes.items() if n != name}
                 return replace(self, nodes=nodes, blocks=kept)
             case Failed(name) | Recovered(name):
-                node = replace(self.nodes[name], healthy=isinstance(event, Recovered))
+                node = structs.replace(self.nodes[name], healthy=isinstance(event, Recovered))
                 return replace(self, nodes={**self.nodes, name: node})
             case Weighed(prefix, weight):
-                block = replace(self.blocks[prefix], weight=weight)
+                block = structs.replace(self.blocks[prefix], weight=weight)
                 return replace(self, blocks={**self.blocks, prefix: block})
 
     def holding(self, planned: Planned) -> Snapshot:

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from ipam.prefix import Family
 from tests.counts import examples
@@ -82,7 +83,7 @@ class _Cluster(RuleBasedStateMachine):
         """What a node may be used for changes: cordoned, a report missing, spot capacity."""
         if self.world.nodes:
             name = data.draw(st.sampled_from(sorted(self.world.nodes)))
-            node = replace(self.world.nodes[name], forwards=forwards, avoid=avoid)
+            node = structs.replace(self.world.nodes[name], forwards=forwards, avoid=avoid)
             self.world = replace(self.world, nodes={**self.world.nodes, name: node})
             self.is_settled = False
 

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix, parse_address
 from tests.counts import examples
@@ -151,7 +152,9 @@ def test_violations_are_those_of_every_single_address(snap: Snapshot, seed: int)
                 v for v in found if v.rule == "R1" and "is not healthy" not in v.text
             ]
             assert not foreign_to_ours
-        planned = [replace(node, forwards=role[node.name] is Role.FORWARD) for node in snap.nodes]
+        planned = [
+            structs.replace(node, forwards=role[node.name] is Role.FORWARD) for node in snap.nodes
+        ]
         strict = world_of(replace(snap, nodes=tuple(planned)), table, target)
         shy = {address for address, level in strict.levels(held(entries)).items() if level < 2}
         assert bool(shy - bad) == any(v.rule == "avoid" for v in found)

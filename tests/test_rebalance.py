@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from hypothesis import given, settings
+from msgspec import structs
 
 from ipam.model import Claim
 from ipam.placement import join, leave
@@ -75,7 +76,7 @@ def without_the_last_quarter(*spot: int) -> World:
     by_address = sorted(world.state.nodes, key=lambda name: world.state.blocks(name)[0])
     nodes = {name: world.nodes[name] for name in by_address[:9]}
     for position in spot:
-        nodes[by_address[position]] = replace(nodes[by_address[position]], avoid=True)
+        nodes[by_address[position]] = structs.replace(nodes[by_address[position]], avoid=True)
     return replace(world, state=leave(world.state, by_address[9:]), nodes=nodes)
 
 

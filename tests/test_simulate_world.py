@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from ipam.model import Claim
 from ipam.networks import changed
@@ -151,7 +152,7 @@ def test_a_cluster_starts_with_the_weights_that_it_has() -> None:
 
 def test_who_joins_weighs_and_carries_what_is_usual() -> None:
     world = _after(_world(3, 1), *[(f"s0n{i}", Load(5.0)) for i in range(3)])
-    nodes = {name: replace(node, capacity=10.0) for name, node in world.nodes.items()}
+    nodes = {name: structs.replace(node, capacity=10.0) for name, node in world.nodes.items()}
     cluster = replace(world, nodes=nodes).snapshot()
     joined = _after(World.starting(world.state, cluster), ("x", Join("s1")))
     assert (_weights(joined, "x"), joined.nodes["x"].capacity) == ([5.0], 10.0)

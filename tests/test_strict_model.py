@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix, merge
 from tests.generators import crowded_prefixes
@@ -92,7 +93,7 @@ def test_a_packet_goes_where_the_longest_match_and_host_routes_say(
 
 def test_a_node_that_does_not_forward_keeps_what_is_not_its_own() -> None:
     cluster = _with(_two_zones(), "ta", ("100.64.0.0/24", "eni-n1"))
-    nodes = tuple(replace(n, forwards=n.name != "n1") for n in cluster.nodes)
+    nodes = tuple(structs.replace(n, forwards=n.name != "n1") for n in cluster.nodes)
     vpc = Vpc(replace(cluster, nodes=nodes))
     assert vpc.send("ta", Family.IPV4, _address("100.64.0.65")).end is End.NOT_PASSED_ON
     assert vpc.send("ta", Family.IPV4, _address("100.64.0.1")).level == 2

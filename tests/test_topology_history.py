@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from ipam.errors import BadInputError
 from ipam.model import Claim, Network, State, state
@@ -100,7 +101,9 @@ class History(RuleBasedStateMachine):
                 self.check_refusal(before, claim, refused[claim.node])
             elif known is not None and known.identity == claim.identity:
                 assert self.now.nodes[claim.node].blocks == known.blocks
-                self.present[claim.node] = replace(claim, labels=claim.labels or known.labels)
+                self.present[claim.node] = structs.replace(
+                    claim, labels=claim.labels or known.labels
+                )
             elif owner in before.former:
                 assert self.now.nodes[claim.node].owned == before.former[owner].owned
                 self.present[claim.node] = claim
@@ -268,7 +271,7 @@ class History(RuleBasedStateMachine):
     def a_network_is_added(self, drawn: tuple[Network, ...], tenants: tuple[str, ...]) -> None:
         number = len(self.now.networks)
         shift = (100 + number) << 8
-        cidrs = tuple(replace(c, value=c.value + shift) for c in drawn[0].cidrs)
+        cidrs = tuple(structs.replace(c, value=c.value + shift) for c in drawn[0].cidrs)
         more = replace(drawn[0], name=f"net{number}", cidrs=cidrs, exclude=(), tenants=tenants)
         self.change(lambda known: [*known, more])
 

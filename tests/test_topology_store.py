@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam import codec
 from ipam.errors import BadInputError
@@ -166,7 +167,7 @@ def test_a_store_holds_what_placement_decides(
         return
     assert other.load().nodes == after.nodes
     for batch in batches:
-        again = [replace(claim, identity="other") for claim in batch]
+        again = [structs.replace(claim, identity="other") for claim in batch]
         assert_kept(store, wanted, other.join(again, BUDGET).state)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ipam.model import Claim, Network, State, state
 from ipam.placement import join
@@ -133,7 +134,7 @@ def text_of(cluster: str, subnet: str, node: str) -> str:
     """The page of a cluster with these names, though addresses are given to no such node."""
     now = join(empty(cluster, "pods"), [Claim("node", "subnet", "i")], {V4: 4}).state
     shares = [replace(share, id=subnet) for share in now.subnets.values()]
-    nodes = [replace(one, name=node, subnet=subnet) for one in now.nodes.values()]
+    nodes = [structs.replace(one, name=node, subnet=subnet) for one in now.nodes.values()]
     named = state(cluster, now.networks, shares, nodes)
     return page(named, trees(named, {}), {node: 1.0})
 

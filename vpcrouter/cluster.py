@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from ipam.allocator import Allocator, Granted
 from ipam.claim_records import ALIVE, NodeClaim, owner_of
 from ipam.errors import BadInputError
@@ -327,7 +329,8 @@ def _with_checks_off(described: Observation, store: Store) -> Observation:
     """A simulated VPC keeps no checks by itself: they are where the cluster last switched them."""
     off = {item.key.removeprefix(CHECKS) for item in store.range(CHECKS).items}
     interfaces = (
-        replace(i, source_dest_check=False) if i.id in off else i for i in described.interfaces
+        structs.replace(i, source_dest_check=False) if i.id in off else i
+        for i in described.interfaces
     )
     return replace(described, interfaces=tuple(interfaces)) if off else described
 

@@ -7,11 +7,11 @@ time, and object by object for all others. Both give the same nodes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -155,12 +155,14 @@ def _addresses(status: JsonObject) -> Iterator[tuple[Family, str]]:
             raise item.error(str(error)) from error
 
 
-def _address_problems(nodes: Iterable[KubernetesNode]) -> Iterator[Problem]:
+def _address_problems(nodes: Collection[KubernetesNode]) -> Iterator[Problem]:
+    yield from [Problem(NO_ADDRESS, node.name) for node in nodes if not node.addresses]
+    addresses = [address for node in nodes for _, address in node.addresses]
+    if len(set(addresses)) == len(addresses):
+        return
     holders: dict[str, str] = {}
     shared: set[str] = set()
     for node in nodes:
-        if not node.addresses:
-            yield Problem(NO_ADDRESS, node.name)
         for _, address in node.addresses:
             holder = holders.setdefault(address, node.name)
             if holder != node.name:
@@ -246,7 +248,7 @@ def parse_usual_nodes(content: bytes) -> Inventory:
 
 def _usual_node(item: _Item) -> KubernetesNode:
     metadata, spec, status = item.metadata, item.spec or _NO_SPEC, item.status
-    labels = _usual_labels(metadata.labels)
+    labels = _usual_labels(metadata.labels or {})
     printable(f"{metadata.name}{metadata.uid}{metadata.deletion}{spec.provider_id}")
     printable("".join(labels.values()))
     return KubernetesNode(
@@ -263,8 +265,10 @@ def _usual_node(item: _Item) -> KubernetesNode:
     )
 
 
-def _usual_labels(labels: dict[str, str | None] | None) -> dict[str, str]:
-    return {name: text or "" for name, text in labels.items()} if labels else {}
+def _usual_labels(labels: dict[str, str | None]) -> Mapping[str, str]:
+    if None in labels.values():
+        return {name: text or "" for name, text in labels.items()}
+    return cast("dict[str, str]", labels)
 
 
 def _usual_addresses(addresses: Iterable[_Address]) -> tuple[tuple[Family, str], ...]:

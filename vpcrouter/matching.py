@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+
+import msgspec
 
 from ipam.prefix import Family
 from vpcrouter.fabric.port import NetworkInterface
@@ -22,8 +25,7 @@ OTHER_ADDRESS = "has the tag of one instance and the address of another: correct
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 
 
-@dataclass(frozen=True, slots=True)
-class KubernetesNode:
+class KubernetesNode(msgspec.Struct, frozen=True, gc=False):
     """A node as Kubernetes knows it.
 
     ``instance`` is the cloud's id of its machine (None: the provider id names none), ``addresses``
@@ -39,7 +41,7 @@ class KubernetesNode:
     cordoned: bool
     leaving: bool
     ready: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     pods: int | None = None
 
     @property
@@ -97,23 +99,26 @@ def match_interfaces(
     """
     known = _Known(interfaces)
     found: dict[str, NetworkInterface] = {}
-    taker: dict[str, str] = {}
-    shared: set[str] = set()
     problems: list[Problem] = []
     for node in nodes:
         tagged = () if node.instance is not None else named.get(node.name, ())
         match = known.by_tag(node, tagged) if tagged else known.of_node(node)
         if isinstance(match, str):
             problems.append(Problem(match, node.name))
-            continue
-        found[node.name] = match
-        other = taker.setdefault(match.id, node.name)
-        if other != node.name:
-            shared.update((other, node.name))
-    problems += [Problem(SAME_INTERFACE, name) for name in shared]
-    for name in shared:
+        else:
+            found[node.name] = match
+    for name in _sharing(found):
+        problems.append(Problem(SAME_INTERFACE, name))
         del found[name]
     return Matched(found, tuple(sorted(problems)))
+
+
+def _sharing(found: Mapping[str, NetworkInterface]) -> list[str]:
+    """The nodes that have an interface of another node."""
+    takers = Counter([interface.id for interface in found.values()])
+    if len(takers) == len(found):
+        return []
+    return [name for name, interface in found.items() if takers[interface.id] > 1]
 
 
 def instances_by_name(

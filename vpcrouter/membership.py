@@ -7,7 +7,9 @@ the cloud says that its instance is gone: nothing is taken away because it is mi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct, structs
 
 from ipam.model import Claim, Network, State
 from ipam.model import Node as Owner
@@ -32,8 +34,7 @@ _SHARE = 0.5
 _RUNS = (InstanceState.RUNNING, InstanceState.PENDING, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, gc=False):
     """A node that can have addresses, with its interface."""
 
     node: KubernetesNode
@@ -107,15 +108,14 @@ def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:
 
 
 def _member(observation: Observation, node: KubernetesNode, interface: NetworkInterface) -> Member:
-    """The node; it is leaving where the cloud is about to take its instance away."""
-    if interface.instance in observation.leaving:
-        node = replace(node, leaving=True)
-    return Member(node, interface, _runs(observation, interface))
+    """The node; it is leaving where the cloud is about to take its instance away.
 
-
-def _runs(observation: Observation, interface: NetworkInterface) -> bool:
-    """Whether its instance runs as far as the cloud says; it says nothing about a hung one."""
-    return observation.instances.get(interface.instance or "") in _RUNS
+    It runs as far as the cloud says, which says nothing about a hung one.
+    """
+    instance = interface.instance or ""
+    if instance in observation.leaving:
+        node = structs.replace(node, leaving=True)
+    return Member(node, interface, observation.instances.get(instance) in _RUNS)
 
 
 def _absent(

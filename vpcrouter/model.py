@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import overload
 
+from msgspec import Struct
+
 from ipam.prefix import Family, Prefix
 
 _LOW_64 = (1 << 64) - 1
@@ -28,8 +30,7 @@ class Subnet:
     prefixes: tuple[Prefix, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True, gc=False):
     """A node as routing sees it.
 
     ``capacity`` divides its load (any unit, the same for all nodes). ``healthy`` False: never a
@@ -106,8 +107,7 @@ class NodeColumns(Sequence[Node]):
         )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
+class Entry(Struct, frozen=True, order=True, gc=False):
     """One row of a route table that we made: destination prefix and next hop."""
 
     destination: Prefix
@@ -131,8 +131,7 @@ class RouteTable:
     foreign: tuple[Prefix, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True, gc=False):
     """A prefix owned by one node, as one value; a snapshot holds columns instead."""
 
     prefix: Prefix

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 
 from ipam.errors import UnavailableError
@@ -94,7 +95,7 @@ class SqliteStore:
                 f"{_SELECT} WHERE key >= ? AND key < ? ORDER BY key", (prefix, prefix + _LAST)
             )
             expired = self._expired(connection)
-            items = tuple(map(KeyValue._make, rows))
+            items = tuple(starmap(KeyValue, rows))
             if expired:
                 items = tuple(item for item in items if item.lease not in expired)
             return RangeResult(_counter(connection, "revision"), items)

@@ -16,6 +16,7 @@ from math import log2
 from random import Random
 
 import numpy as np
+from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.bench.figures import Figure
@@ -194,7 +195,7 @@ def _block(cluster: Snapshot, node: int) -> Prefix:
 def _back(cluster: Snapshot, number: int) -> Joined:
     """A new node in the place of one that has left."""
     name = f"new{number}"
-    node = replace(cluster.nodes[number], name=name, interface=f"eni-{name}")
+    node = structs.replace(cluster.nodes[number], name=name, interface=f"eni-{name}")
     return Joined(node, (Block(_block(cluster, number), name, 1.0),))
 
 

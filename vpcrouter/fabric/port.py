@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from msgspec import Struct
+
 from ipam.errors import UnavailableError, VpcrouterError
 from ipam.prefix import Family, Prefix
 from vpcrouter.model import Step
@@ -97,8 +99,7 @@ class VpcSubnet:
     table: str
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkInterface:
+class NetworkInterface(Struct, frozen=True, gc=False):
     """A network interface; ``addresses`` of each family with the primary one first.
 
     ``instance`` is what it is attached to (None: nothing), ``device_index`` 0 for the primary

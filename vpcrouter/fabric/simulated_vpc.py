@@ -10,6 +10,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from ipam.errors import BadInputError
 from ipam.prefix import Family, Prefix
 from vpcrouter.fabric.bucket import TokenBucket
@@ -161,7 +163,7 @@ class SimulatedVpc:
     def modify_source_dest_check(self, interface: str, *, on: bool) -> None:
         """EC2's ModifyNetworkInterfaceAttribute, of this one attribute; raises Ec2Error."""
         self._throttle(Call.MODIFY_INTERFACE)
-        self._interfaces[interface] = replace(
+        self._interfaces[interface] = structs.replace(
             self._existing_interface(interface), source_dest_check=on
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import structs
 
 from vpcrouter.model import Node, Role, Snapshot
 from vpcrouter.planner.problem import NodeView
@@ -157,12 +158,12 @@ class Roster:
 
     def failed(self, index: int) -> Roster:
         """A node that is not healthy."""
-        node = replace(self.node(index), healthy=False)
+        node = structs.replace(self.node(index), healthy=False)
         return replace(self, changed={**self.changed, index: node})
 
     def recovered(self, index: int) -> Roster:
         """A node that is healthy."""
-        node = replace(self.node(index), healthy=True)
+        node = structs.replace(self.node(index), healthy=True)
         able = self.able.with_node(index)
         roster = replace(self, changed={**self.changed, index: node}, able=able)
         return roster.with_role_of(index)

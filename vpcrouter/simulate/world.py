@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from msgspec import structs
+
 from ipam.model import Claim, State
 from ipam.model import Node as Owner
 from ipam.placement import Refusal, grow, join, leave
@@ -187,7 +189,7 @@ def _grown(world: World, event: Event, blocks: int) -> World:
 
 
 def _with_health(world: World, name: str, change: Fail | Recover) -> World:
-    node = replace(world.nodes[name], healthy=isinstance(change, Recover))
+    node = structs.replace(world.nodes[name], healthy=isinstance(change, Recover))
     return replace(world, nodes={**world.nodes, name: node})
 
 
