@@ -79,12 +79,7 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
         gone = {name for name, state in observation.instances.items() if state.is_gone}
         named = instances_by_name(observation.tags, inventory.tag, gone)
     matched = match_interfaces(candidates, observation.interfaces, named)
-    interfaces = matched.interfaces
-    members = {
-        node.name: _member(observation, node, interfaces[node.name])
-        for node in candidates
-        if node.name in interfaces
-    }
+    members = _members(observation, candidates, matched.interfaces)
     claims = claims_of(members, state.networks)
     absent, notes = _absent(observation, inventory, state)
     problems = tuple(sorted((*inventory.problems, *matched.problems)))
@@ -107,15 +102,26 @@ def _labels(node: KubernetesNode, asked: Collection[str]) -> Labels:
     return tuple((name, node.labels[name]) for name in sorted(asked) if node.labels.get(name))
 
 
-def _member(observation: Observation, node: KubernetesNode, interface: NetworkInterface) -> Member:
-    """The node; it is leaving where the cloud is about to take its instance away.
+def _members(
+    observation: Observation,
+    nodes: Iterable[KubernetesNode],
+    interfaces: Mapping[str, NetworkInterface],
+) -> dict[str, Member]:
+    """The nodes that have an interface; they run as far as the cloud says.
 
-    It runs as far as the cloud says, which says nothing about a hung one.
+    It says nothing about a hung one. A node is leaving where its instance is about to be taken.
     """
-    instance = interface.instance or ""
-    if instance in observation.leaving:
-        node = structs.replace(node, leaving=True)
-    return Member(node, interface, observation.instances.get(instance) in _RUNS)
+    members = {}
+    leaving, state_of = observation.leaving, observation.instances.get
+    for node in nodes:
+        interface = interfaces.get(node.name)
+        if interface is None:
+            continue
+        instance = interface.instance or ""
+        if instance in leaving:
+            node = structs.replace(node, leaving=True)  # noqa: PLW2901
+        members[node.name] = Member(node, interface, state_of(instance) in _RUNS)
+    return members
 
 
 def _absent(

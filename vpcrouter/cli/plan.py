@@ -6,7 +6,7 @@ import click
 
 from vpcrouter.cli.exits import ExitCode
 from vpcrouter.cli.formats import Output
-from vpcrouter.cli.memory import uncollected
+from vpcrouter.cli.memory import hold, uncollected
 from vpcrouter.cli.options import Slack, documented, source_options
 from vpcrouter.cli.output import write
 from vpcrouter.cli.report import (
@@ -73,6 +73,7 @@ def _plan_cluster(
         allowed = cluster.file.planning.slack if slack is None else slack
     snapshot = view.snapshot
     plan = make_plan(snapshot, allowed)
+    hold(cluster, view, plan)
     write(
         output.text(plan_with_snapshot_document(plan, snapshot))
         if output.is_document
