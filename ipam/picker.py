@@ -6,16 +6,29 @@ import heapq
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
+from typing import NamedTuple
 
 from ipam.draft import Draft
 from ipam.groups import Arrangement
 from ipam.places import Places
 from ipam.pools import Option
 from ipam.prefix import Family, Prefix
+from ipam.room import Left
 from ipam.space import Space, measured
 
 _Loaded = tuple[int, int, Prefix]
 """An area with its load; its address decides between equals, as fast as numbers are compared."""
+
+
+class _Choice(NamedTuple):
+    """A block that may be given out next, from an area of this load, and the space afterwards."""
+
+    heap: list[_Loaded]
+    load: int
+    area: Prefix
+    space: Space
+    block: Prefix
+
 
 _value = attrgetter("value")
 
@@ -23,7 +36,8 @@ _value = attrgetter("value")
 class Picker:
     """Picks blocks of one subnet and family; ``options`` say where they may come from.
 
-    ``budget`` is the smallest number of route entries that any table can hold.
+    ``budget`` is the smallest number of route entries that any table can hold, ``left`` what those
+    that are there can still take.
     """
 
     def __init__(
@@ -33,8 +47,11 @@ class Picker:
         options: Sequence[Option],
         plan: Arrangement,
         budget: int,
+        left: Left,
     ) -> None:
         self._draft = draft
+        self._left = left
+        self._is_crowded = False
         self._places = places
         self.options = options
         self._subnet = options[0].location.subnet
@@ -75,6 +92,7 @@ class Picker:
             return None
         space, block = taken
         self._draft.put_space(self._subnet, space)
+        self._left.take(block)
         return block
 
     def _within(self, owned: Sequence[Prefix]) -> Prefix | None:
@@ -112,14 +130,31 @@ class Picker:
         return [(found[node_prefix], node_prefix) for node_prefix in sorted(found)]
 
     def _in_lightest_area(self) -> Prefix | None:
+        """A block of the lightest area where the entries can take it; of the lightest if none."""
+        choice = self._lightest()
+        skipped: list[_Choice] = []
+        while choice and not (self._is_crowded or self._left.takes(choice.block)):
+            skipped.append(choice)
+            choice = self._lightest()
+        if choice is None and skipped:
+            # Looked for once: in a large batch all entries of a subnet are soon full.
+            self._is_crowded = True
+            choice = skipped.pop(0)
+        for heap, load, area, _, _ in skipped:
+            heapq.heappush(heap, (load, area.value, area))
+        if choice is None:
+            return None
+        heapq.heappush(choice.heap, (choice.load + 1, choice.area.value, choice.area))
+        return self._put((choice.space, choice.block))
+
+    def _lightest(self) -> _Choice | None:
+        """The lightest area that has an empty node prefix, out of its heap, with a block of it."""
         while self._open or self._closing:
             heap = self._fuller_last()
-            load, value, area = heap[0]
+            load, _, area = heapq.heappop(heap)
             taken = self._draft.space(self._subnet, area).take_free(area)
             if taken is not None:
-                heapq.heapreplace(heap, (load + 1, value, area))
-                return self._put(taken)
-            heapq.heappop(heap)
+                return _Choice(heap, load, area, *taken)
         return None
 
     def _fuller_last(self) -> list[_Loaded]:

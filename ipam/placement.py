@@ -20,7 +20,8 @@ from ipam.picker import Picker
 from ipam.places import Places
 from ipam.pools import Option, options, pools, still_valid
 from ipam.prefix import Family, Prefix
-from ipam.topology import NoPlaceError, Path, shown
+from ipam.room import ANY_ROOM, Left, Room
+from ipam.topology import Labels, NoPlaceError, Path, shown
 
 UNKNOWN_BUDGET: Mapping[Family, int] = MappingProxyType({})
 
@@ -45,13 +46,16 @@ class Outcome:
     refused: tuple[Refusal, ...]
 
 
-def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) -> Outcome:
+def join(
+    state: State, claims: Iterable[Claim], budget: Mapping[Family, int], room: Room = ANY_ROOM
+) -> Outcome:
     """Give each new node one block per family of the networks for everybody that is not closed.
 
     ``budget`` is, per family, the smallest number of route entries that any table can hold; it
     decides into how many groups the subnets are divided. A claim of a node that is there already
     changes nothing but its labels; the same name with another identity is a new node, and what the
-    former one owns stays its own until it is released.
+    former one owns stays its own until it is released. ``room`` is what the entries of the tables
+    can take: blocks go where there is some, as long as there is any in their subnet.
     """
     draft = Draft(state)
     fresh, refused = _fresh(draft, claims)
@@ -66,9 +70,10 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     for family in draft.families:
         places.prepare(_expected(draft, parties, family, budget.get(family, 0)))
         plans[family] = groups.rearrange(draft, family, joining, budget.get(family, 0))
+    left = Left(room)
     for party in parties:
         pickers = [
-            Picker(draft, places, party.options[family], plans[family], budget.get(family, 0))
+            Picker(draft, places, party.options[family], plans[family], budget.get(family, 0), left)
             for family in draft.families
             if party.options[family]
         ]
@@ -79,6 +84,26 @@ def join(state: State, claims: Iterable[Claim], budget: Mapping[Family, int]) ->
     for family in draft.families:
         groups.fit(draft, family, budget.get(family, 0))  # further prefixes made new groups
     return Outcome(draft.state(), tuple(sorted(refused, key=lambda refusal: refusal.node)))
+
+
+def next_blocks(
+    state: State, subnets: Mapping[str, Labels], budget: Mapping[Family, int]
+) -> tuple[Prefix, ...]:
+    """The blocks that one further node of each subnet should get, in order; it has these labels.
+
+    They are where the groups would have them, whether tables have room there or not. Those that
+    would widen their subnet are left out.
+    """
+    claims = [Claim(f"next of {s}", s, "nobody yet", labels) for s, labels in subnets.items()]
+    after = join(state, claims, budget).state
+    return tuple(
+        sorted(
+            block
+            for claim in claims
+            for block in after.blocks(claim.node)
+            if any(prefix.contains(block) for prefix in state.prefixes(claim.subnet))
+        )
+    )
 
 
 def leave(state: State, names: Iterable[str]) -> State:
@@ -135,7 +160,7 @@ def grow(
             return Outcome(state, (Refusal(name, f"node {name} {error}"),))
         places.prepare(dict.fromkeys(where[:1], 1))
         plan = groups.Arrangement(0, frozenset())
-        picker = Picker(draft, places, where, plan, budget.get(family, 0))
+        picker = Picker(draft, places, where, plan, budget.get(family, 0), Left(ANY_ROOM))
         for _ in range(count):
             block = picker.beside([block for block in owned if block.family is family])
             if block is None:

@@ -26,6 +26,7 @@ from ipam.model import Claim, Network, State
 from ipam.placement import Outcome
 from ipam.prefix import Family, Prefix
 from ipam.releasing import without_blocks, without_owners
+from ipam.room import ANY_ROOM, Room
 from ipam.store.port import Compare, Operation, Put, Store
 
 ATTEMPTS = 60
@@ -91,9 +92,11 @@ class Addresses:
         records = ((block, self._ledger.block(block)) for block in blocks)
         return {block: record.token for block, record in records if record is not None}
 
-    def join(self, claims: Sequence[Claim], budget: Mapping[Family, int]) -> Outcome:
+    def join(
+        self, claims: Sequence[Claim], budget: Mapping[Family, int], room: Room = ANY_ROOM
+    ) -> Outcome:
         """Give new nodes their blocks, as ``placement.join`` decides."""
-        return self.change(lambda state: placement.join(state, claims, budget))
+        return self.change(lambda state: placement.join(state, claims, budget, room))
 
     def grow(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,26 @@ def test_a_terminated_instance_gives_its_blocks_back_when_applied(tmp_path: Path
     view = Cluster.open(path).joined()
     assert [node.name for node in view.snapshot.nodes] == NAMES[1:]
     assert len(Cluster.open(path).present().snapshot.blocks[Family.IPV4]) == 5
+
+
+def test_once_a_node_is_gone_it_is_said_which_blocks_come_next(tmp_path: Path) -> None:
+    assert Cluster.open(write(tmp_path, NAMES)).joined().snapshot.coming == ()
+    document = vpc_document()
+    document["Reservations"][0]["Instances"][0]["State"]["Name"] = "terminated"
+    path = write(tmp_path, NAMES[1:], document=document)
+    planned, joined = Cluster.open(path).planned(), Cluster.open(path).joined()
+    assert planned.snapshot == joined.snapshot
+    coming = joined.snapshot.coming
+    assert {subnet.id for subnet in joined.snapshot.subnets if _has(subnet.prefixes, coming)} == {
+        "subnet-a",
+        "subnet-b",
+    }
+    assert not set(coming) & set(joined.snapshot.blocks[Family.IPV4].prefixes())
+    assert Cluster.open(path).joined().snapshot.coming == (), "nobody is gone since"
+
+
+def _has(around: Iterable[Prefix], blocks: Iterable[Prefix]) -> bool:
+    return any(prefix.contains(block) for prefix in around for block in blocks)
 
 
 def test_a_replaced_machine_of_the_same_name_gets_blocks_of_its_own(tmp_path: Path) -> None:

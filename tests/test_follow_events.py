@@ -14,6 +14,8 @@ from msgspec import structs
 
 from ipam.prefix import Family, Prefix
 from tests.counts import examples
+from tests.histories import network, start
+from tests.histories import table as table_of
 from tests.optimum.clusters import clusters
 from tests.sites import Site
 from tests.strict_model import blocks_of
@@ -35,6 +37,8 @@ from vpcrouter.planner.incremental import Failed, Joined, Left, Planned, Recover
 from vpcrouter.reachability import violations
 from vpcrouter.reconcile.changes import MOST, events
 from vpcrouter.reconcile.following import Following
+from vpcrouter.simulate.events import Event, Leave
+from vpcrouter.simulate.world import happen
 
 EVENTS = 4
 ROUNDING = 1 + 1e-7
@@ -207,6 +211,29 @@ def test_a_full_pass_follows_each_event() -> None:
     fails = made_of(fails, made)
     assert not following(fails).tables[0].steps
     assert following.followed == 1, "nothing has happened since"
+
+
+def test_room_that_is_owed_is_made_with_the_next_full_plan() -> None:
+    """An event is followed at once; room for the nodes to come waits for the look after that."""
+    world = start((103, 32, 53), [table_of("t0", 5)], network((Family.IPV4,), 12), {})
+    following = Following(0.05)
+    names = sorted(world.nodes)
+    owed = 0
+    for second, name in enumerate(Random(18).sample(names, 20)):
+        at_rest = settled(world.snapshot(), following)
+        world = replace(world, tables=at_rest.route_tables)
+        world = happen(world, Event(second, name, Leave(), second))
+        left = replace(world.snapshot(), coming=world.coming())
+        before = following.followed
+        first = made_of(left, following(left))
+        if following.followed > before:
+            seen = replace(first, coming=())
+            then = following(seen)
+            assert then == plan(first, 0.05)
+            owed += then != plan(seen, 0.05)
+            first = made_of(seen, then)
+        world = replace(world, tables=first.route_tables)
+    assert owed
 
 
 def test_a_loop_follows_what_happens(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipam.prefix import Family
+from ipam.errors import BadInputError
+from ipam.prefix import Family, Prefix
 from tests.snapshots import snapshots
 from vpcrouter.model import Snapshot
 from vpcrouter.wire import dump_snapshot, parse_snapshot
@@ -45,6 +47,17 @@ def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
     assert read.blocks == snapshot.blocks
     assert dump_snapshot(read) == text
     assert parse_snapshot(text, "file") == read
+
+
+def test_blocks_to_come_are_read_back_and_left_out_where_there_are_none() -> None:
+    snapshot = parse_snapshot(EXAMPLE, "file")
+    assert "coming" not in dump_snapshot(snapshot)
+    coming = (Prefix.parse("100.64.1.0/24"), Prefix.parse("100.64.2.0/24"))
+    text = dump_snapshot(replace(snapshot, coming=coming))
+    assert parse_snapshot(text, "file").coming == coming
+    assert parse_snapshot(text.replace("1.0/24", "2.0/24", 1), "file").coming == coming[1:]
+    with pytest.raises(BadInputError, match=re.escape("coming[0]")):
+        parse_snapshot(text.replace("100.64.1.0/24", "100.64.1.1/24"), "file")
 
 
 @given(snapshots(), st.integers(0, 2**32))

@@ -12,9 +12,10 @@ from ipam.allocator import Allocator, Granted
 from ipam.claim_records import ALIVE, NodeClaim, owner_of
 from ipam.errors import BadInputError
 from ipam.model import Network, Owner, State
-from ipam.placement import Outcome, Refusal, join
+from ipam.placement import Outcome, Refusal, join, next_blocks
 from ipam.prefix import Family, Prefix
 from ipam.releasing import without_owners
+from ipam.room import ANY_ROOM, Room
 from ipam.service import Addresses
 from ipam.store.memory import MemoryStore
 from ipam.store.port import Store
@@ -149,7 +150,10 @@ class Cluster:
         state = without_owners(seen.state, gone)
         # Each name claims once here: what is granted contradicts no other claim.
         claims = [claim for claim in seen.membership.claims if not state.grants(claim)]
-        return self._joined(seen, join(state, claims, self._budget(seen)))
+        room = self._room(seen, state) if claims else ANY_ROOM
+        outcome = join(state, claims, self._budget(seen), room)
+        view = self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
+        return self._with_coming(seen, view)
 
     def joined(self) -> View:
         """The same as ``planned``, decided in the store: new nodes own their blocks from now on.
@@ -160,10 +164,13 @@ class Cluster:
         gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
         if gone:
             self._addresses.end(gone)
-        outcome = self._addresses.join(seen.membership.claims, self._budget(seen))
+        state = self._addresses.load()
+        is_new = any(not state.grants(claim) for claim in seen.membership.claims)
+        room = self._room(seen, state) if is_new else ANY_ROOM
+        outcome = self._addresses.join(seen.membership.claims, self._budget(seen), room)
         granted = self._grant(seen)
         refused = (*map(_refused, outcome.refused), *_short(seen, outcome, granted))
-        view = self._view(seen, granted.state, refused)
+        view = self._with_coming(seen, self._view(seen, granted.state, refused))
         self._measuring.keep(view.state)
         warnings = take_samples(self.store, view.state)
         return replace(view, warnings=(*view.warnings, *warnings, *granted.unreadable.values()))
@@ -267,8 +274,24 @@ class Cluster:
     def _admission(self, claim: NodeClaim) -> str:
         return "" if claim.owner in self._listed else NOT_YET_LISTED
 
-    def _joined(self, seen: _Seen, outcome: Outcome) -> View:
-        return self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
+    def _room(self, seen: _Seen, state: State) -> Room:
+        """What the entries can take of new nodes, once the tables are as they would be planned."""
+        tables = route_tables(seen.observation, seen.records, self._settings)
+        if not any(table.entries for table in tables):
+            return ANY_ROOM
+        from vpcrouter.planner import decide, headroom  # takes long to import
+
+        snapshot = self._view(seen, state, ()).snapshot
+        slack = self.file.planning.slack
+        return headroom(decide(snapshot, slack), snapshot, slack)
+
+    def _with_coming(self, seen: _Seen, view: View) -> View:
+        """Once nodes are gone, with the blocks to come: room for them is made while at it."""
+        if not seen.membership.gone:
+            return view
+        subnets = {claim.subnet: claim.labels for claim in seen.membership.claims}
+        coming = next_blocks(view.state, subnets, self._budget(seen))
+        return replace(view, snapshot=replace(view.snapshot, coming=coming))
 
     def _view(self, seen: _Seen, state: State, refused: tuple[Problem, ...]) -> View:
         members = seen.membership.members

@@ -223,13 +223,15 @@ class Snapshot:
     ``blocks`` has a key for each family. ``nodes`` may be a tuple or columns; ``node_columns`` are
     the same nodes as columns. Build one with ``snapshot()``, which sorts; what it promises (names
     exist, prefixes of subnets are disjoint, blocks inside their subnet's prefixes) is checked
-    where snapshots are read from outside.
+    where snapshots are read from outside. ``coming`` are the blocks that the next node of each
+    subnet would get: where there are any, a plan leaves room for them.
     """
 
     subnets: tuple[Subnet, ...]
     nodes: Sequence[Node]
     blocks: Mapping[Family, BlockColumns]
     route_tables: tuple[RouteTable, ...]
+    coming: tuple[Prefix, ...] = ()
     node_columns: NodeColumns = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from ipam.model import Claim, Network, State, state
-from ipam.placement import join, leave
+from ipam.placement import join, leave, next_blocks
 from ipam.prefix import Family, Prefix
+from ipam.room import ANY_ROOM
+from ipam.topology import Labels
 from vpcrouter.model import BlockColumns, Entry, Node, RouteTable, Snapshot, Subnet
-from vpcrouter.planner import plan
+from vpcrouter.planner import headroom, plan
 
 V4 = Family.IPV4
 _BITS = 26
@@ -133,13 +135,19 @@ class Cluster:
         return Snapshot(subnets, nodes, blocks, self.tables)
 
     def settle(self, slack: float, joins: int, leaves: int) -> Moment:
-        """Plan and take the plan's entries for the tables'."""
+        """Plan and take the plan's entries for the tables'; once nodes have left, with room."""
         forced = sum(
             entry.interface.removeprefix("eni-") not in self._nodes
             for table in self.tables
             for entry in table.entries
         )
-        made = plan(self.snapshot(), slack)
+        snapshot = self.snapshot()
+        if leaves:
+            homes: dict[str, Labels] = dict.fromkeys(self._setting.sizes, ())
+            coming = next_blocks(self.state, homes, {V4: self._setting.budget})
+            snapshot = replace(snapshot, coming=coming)
+        made = plan(snapshot, slack)
+        self._room = headroom(made, snapshot, slack)
         changes = sum(len(table.steps) for table in made.tables)
         self.tables = tuple(
             replace(table, entries=tuple(Entry(e.destination, e.interface) for e in new.entries))
@@ -176,9 +184,11 @@ class Cluster:
         start = self._joined
         claims = [Claim(f"n{start + number:07}", home, "id") for number, home in enumerate(homes)]
         self._joined += len(claims)
-        outcome = join(self.state, claims, {V4: self._setting.budget})
+        outcome = join(self.state, claims, {V4: self._setting.budget}, self._room)
         assert not outcome.refused, outcome.refused[0].reason
         self.state = outcome.state
+        given = (block for claim in claims for block in self.state.blocks(claim.node))
+        self._room = self._room.without(given)
         for claim in claims:
             self._names.append(claim.node)
             node = Node(claim.node, claim.subnet, f"eni-{claim.node}", {})
@@ -191,6 +201,7 @@ class Cluster:
                 self._weights.insert(row, weight)
 
     _joined = 0
+    _room = ANY_ROOM
 
 
 def history(cluster: Cluster, events: int, every: int, slack: float) -> Iterator[Moment]:

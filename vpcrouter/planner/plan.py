@@ -28,6 +28,7 @@ from vpcrouter.model import (
     TablePlan,
     Unserved,
 )
+from vpcrouter.planner.ahead import with_room
 from vpcrouter.planner.arrays import Floats
 from vpcrouter.planner.direct import direct_entries
 from vpcrouter.planner.owners import owners
@@ -59,7 +60,8 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
 
     ``slack`` (a fraction) is how far above the least largest load a table may stay in order to
     change less. Without any node nothing is planned and nothing changes: an empty input removes
-    nothing.
+    nothing. Where the snapshot says which blocks are to come, there is room for them afterwards
+    if that takes few changes.
     """
     decided = decide(snapshot, slack)
     if not snapshot.nodes:
@@ -75,6 +77,11 @@ def plan(snapshot: Snapshot, slack: float = 0.0) -> Plan:
 
 def decide(snapshot: Snapshot, slack: float = 0.0) -> Plan:
     """What every route table should hold: a plan as ``plan`` makes it, but without steps."""
+    made = _decide(snapshot, slack)
+    return with_room(snapshot, slack, made, _decide) if snapshot.coming else made
+
+
+def _decide(snapshot: Snapshot, slack: float) -> Plan:
     nodes = NodeView.of(snapshot)
     views = {f: FamilyView.of(snapshot, f, nodes) for f in Family}
     parts: dict[str, dict[Family, _FamilyPlan]] = {table.id: {} for table in snapshot.route_tables}

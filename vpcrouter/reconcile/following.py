@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ipam.prefix import Family
+from ipam.prefix import Family, Prefix
 from vpcrouter.model import (
     Entry,
     Kind,
@@ -53,17 +53,22 @@ class Following:
     def __init__(self, slack: float) -> None:
         self._slack = slack
         self._known: _Known | None = None
+        self._owed: tuple[Prefix, ...] = ()  # room for these is made with the next full pass
         self.followed = 0
 
     def __call__(self, snapshot: Snapshot) -> Plan:
         """The plan for a snapshot, as ``plan`` makes it, or one within the slack of that."""
         known, self._known = self._known, None
+        owed, self._owed = snapshot.coming or self._owed, ()
+        if snapshot.coming:
+            snapshot = replace(snapshot, coming=())
         following = None if known is None else _after(known, snapshot)
         if following is not None:
             self._known = _Known(snapshot, following, fresh=False)
+            self._owed = owed
             self.followed += 1
             return _plan(following, snapshot)
-        made = plan(snapshot, self._slack)
+        made = plan(replace(snapshot, coming=owed) if owed else snapshot, self._slack)
         if snapshot.nodes and not any(table.steps for table in made.tables):
             same = known is not None and known.fresh and known.snapshot == snapshot
             self._known = known if same else self._settled(snapshot)

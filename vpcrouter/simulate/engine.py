@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from vpcrouter.model import Plan, Snapshot
+from vpcrouter.planner.headroom import headroom
 from vpcrouter.reachability import Ground, Violation
 from vpcrouter.simulate.baselines import Rival
 from vpcrouter.simulate.checks import Claims, StepChecks, settled_violations
-from vpcrouter.simulate.events import Event
+from vpcrouter.simulate.events import Event, Leave
 from vpcrouter.simulate.standing import Standing, standing
 from vpcrouter.simulate.stuck import held_back, is_as_planned
 from vpcrouter.simulate.world import World, happen
@@ -68,10 +69,12 @@ def live(
     moments = []
     for seconds, together in groupby(events, key=lambda event: event.seconds):
         count = 0
+        leave = False
         for event in together:
             world = happen(world, event)
             count += 1
-        moment, world = _settle(world, seconds, count, slack, plan, rivals)
+            leave |= isinstance(event.change, Leave)
+        moment, world = _settle(world, seconds, count, slack, plan, rivals, with_room=leave)
         moments.append(moment)
     return History(start, tuple(moments), world)
 
@@ -83,11 +86,18 @@ def _settle(
     slack: float,
     make_plan: Planner,
     rivals: Sequence[Rival],
+    *,
+    with_room: bool = False,
 ) -> tuple[Moment, World]:
-    """Plan and change the tables until nothing is left to change."""
+    """Plan and change the tables until nothing is left to change.
+
+    ``with_room``: so that the next nodes to join change nothing, as far as that can be.
+    """
     broken: list[Violation] = []
     steps = 0
     snapshot = world.snapshot()
+    if with_room:
+        snapshot = replace(snapshot, coming=world.coming())
     ground, claims = Ground.physical(snapshot), Claims(snapshot.subnets)
     for _ in range(_ROUNDS):
         plan = make_plan(snapshot, slack)
@@ -118,14 +128,14 @@ def _settle(
         standing=standing(snapshot, ground, steps),
         rivals=tuple(rival.settle(snapshot) for rival in rivals),
     )
-    return moment, replace(world, tables=snapshot.route_tables)
+    room = headroom(plan, snapshot, slack)
+    return moment, replace(world, tables=snapshot.route_tables, room=room)
 
 
 def _from_nothing(snapshot: Snapshot) -> Snapshot:
     """The same cluster with empty tables."""
-    return replace(
-        snapshot, route_tables=tuple(replace(t, entries=()) for t in snapshot.route_tables)
-    )
+    tables = tuple(replace(table, entries=()) for table in snapshot.route_tables)
+    return replace(snapshot, route_tables=tables, coming=())
 
 
 def _largest(plan: Plan) -> float:

@@ -10,8 +10,9 @@ from msgspec import structs
 
 from ipam.model import Claim, State
 from ipam.model import Node as Owner
-from ipam.placement import Refusal, grow, join, leave
-from ipam.prefix import Family, format_address
+from ipam.placement import Refusal, grow, join, leave, next_blocks
+from ipam.prefix import Family, Prefix, format_address
+from ipam.room import ANY_ROOM, Room
 from ipam.topology import Labels
 from vpcrouter.capacity import median
 from vpcrouter.model import Block, Node, RouteTable, Snapshot, Subnet, snapshot
@@ -36,6 +37,7 @@ class World:
     ``budget`` is the smallest of all tables, which placement needs to know. ``standing`` are blocks
     of nodes that were replaced by others of the same name: nothing happens to them. ``joins``
     counts, by name, the nodes that were made up, ``refused`` lists what could get no addresses.
+    ``room`` is what the tables' entries can take of new nodes.
     """
 
     state: State
@@ -49,6 +51,7 @@ class World:
     refused: tuple[Problem, ...] = ()
     usual_weight: float = 1.0
     usual_capacity: float = 1.0
+    room: Room = ANY_ROOM
 
     @classmethod
     def starting(cls, state: State, cluster: Snapshot) -> World:
@@ -69,6 +72,12 @@ class World:
         """What a plan is made from."""
         subnets = (replace(s, prefixes=self.state.prefixes(s.id)) for s in self.subnets)
         return snapshot(subnets, self.nodes.values(), self._blocks(), self.tables)
+
+    def coming(self) -> tuple[Prefix, ...]:
+        """The blocks that the next node of each subnet would get."""
+        homes = sorted({node.subnet for node in self.nodes.values()})
+        labels = {home: _labels(self.state, home) for home in homes}
+        return next_blocks(self.state, labels, self.budget)
 
     def _blocks(self) -> list[Block]:
         found = list(self.standing)
@@ -143,7 +152,7 @@ def _joined(world: World, event: Event, subnet: str) -> World:
     count = world.joins.get(event.node, 0) + 1
     identity = f"{event.node} {count}"
     claim = Claim(event.node, subnet, identity, _labels(world.state, subnet))
-    outcome = join(world.state, [claim], world.budget)
+    outcome = join(world.state, [claim], world.budget, world.room)
     node = Node(
         name=event.node,
         subnet=subnet,
@@ -157,6 +166,7 @@ def _joined(world: World, event: Event, subnet: str) -> World:
         state=outcome.state,
         nodes={**world.nodes, **there},
         joins={**world.joins, event.node: count},
+        room=world.room.without(outcome.state.blocks(event.node)),
         refused=(*world.refused, *(_refusal(event, NOT_JOINED, r) for r in outcome.refused)),
     )
 

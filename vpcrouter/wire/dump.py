@@ -64,6 +64,7 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Json]:
         "nodes": [node_document(node) for node in snapshot.nodes],
         "blocks": [block for family in Family for block in _blocks(snapshot.blocks[family], names)],
         "route_tables": [_table(table) for table in snapshot.route_tables],
+        **({"coming": [str(block) for block in snapshot.coming]} if snapshot.coming else {}),
     }
 
 

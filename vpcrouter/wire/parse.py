@@ -24,7 +24,9 @@ from vpcrouter.wire.strict import Record, Shape, fail, load_json, shown
 
 VERSION = 1
 
-_SNAPSHOT = Shape(frozenset({"version", "subnets", "nodes", "blocks", "route_tables"}))
+_SNAPSHOT = Shape(
+    frozenset({"version", "subnets", "nodes", "blocks", "route_tables"}), frozenset({"coming"})
+)
 _SUBNET = Shape(frozenset({"id", "zone", "route_table", "prefixes"}))
 _NODE = Shape(
     frozenset({"name", "subnet", "interface", "addresses"}),
@@ -62,6 +64,7 @@ def parse_snapshot(text: str | bytes, source: str) -> Snapshot:
         nodes=ordered,
         blocks=columns,
         route_tables=tuple(sorted(tables, key=lambda table: table.id)),
+        coming=tuple(sorted(set(top.prefixes("coming")))),
     )
 
 

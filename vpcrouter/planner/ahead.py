@@ -1,0 +1,155 @@
+"""Room for the nodes that join next, made after others have left.
+
+Within the slack a table stays as it is, until a node that joins takes a load beyond it: then an
+entry changes because of that node. After nodes have left, when an entry may have to change in any
+case, it is looked at whether the next node of each subnet would do that, and room for it is made
+where few changes are enough. Over a long history that takes no more changes, but other moments.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from statistics import median
+
+from ipam.prefix import Prefix
+from ipam.room import Left
+from vpcrouter.model import BlockColumns, Entry, Node, Plan, RouteTable, Snapshot, TablePlan
+from vpcrouter.planner.headroom import headroom
+
+MOST = 4
+"""So many changes of a table for one subnet's room, at most: an entry that goes from one subnet to
+another is a deletion, a creation, and another next hop on either side."""
+
+_TRIED = 8  # subnets for which room is looked for: each costs two plans for each table
+_NOBODY = "\U0010ffff"  # an owner's name after all names of nodes, so that their places stay
+
+Decide = Callable[[Snapshot, float], Plan]
+"""Makes a plan without steps for a snapshot with a slack."""
+
+
+def with_room(snapshot: Snapshot, slack: float, made: Plan, decide: Decide) -> Plan:
+    """The plan, or one within the same loads that has room for more of the blocks to come.
+
+    ``made`` is the plan without regard to them. Blocks that lie in no subnet of the snapshot, or
+    were given out meanwhile, do not count.
+    """
+    homes = _homes(snapshot)
+    if not homes or any(table.unserved for table in made.tables):
+        return made
+    best = made
+    served: dict[Prefix, str] = {}
+    for block in _lacking(made, snapshot, slack, homes)[:_TRIED]:
+        wanted = {**served, block: homes[block]}
+        tried = _with_room_for(wanted, snapshot, slack, best, decide)
+        if tried is not None:
+            best, served = tried, wanted
+    return best
+
+
+def _with_room_for(
+    homes: Mapping[Prefix, str], snapshot: Snapshot, slack: float, best: Plan, decide: Decide
+) -> Plan | None:
+    """A plan near the best one so far that has room for these blocks; None if none is found."""
+    held = replace(snapshot, route_tables=_holding(snapshot, best))
+    crowded = _with_blocks(held, homes)
+    tables = []
+    for table, plan in zip(held.route_tables, best.tables, strict=True):
+        entries = _entries_with(replace(crowded, route_tables=(table,)), plan, slack, decide)
+        if entries is None:
+            return None
+        tables.append(replace(table, entries=entries))
+    ahead = decide(replace(snapshot, route_tables=tuple(tables)), slack)
+    if _lacking(ahead, snapshot, slack, homes):
+        return None
+    triples = zip(snapshot.route_tables, best.tables, ahead.tables, strict=True)
+    if any(_changes(table, new) > _changes(table, old) + MOST for table, old, new in triples):
+        return None
+    return ahead
+
+
+def _entries_with(
+    crowded: Snapshot, plan: TablePlan, slack: float, decide: Decide
+) -> tuple[Entry, ...] | None:
+    """What the only table would hold with the blocks there, no load above what is allowed now."""
+    (found,) = decide(crowded, slack).tables
+    stricter = slack
+    for family, proof in plan.proof.items():
+        least = found.proof[family].least_load
+        if least > 0:
+            stricter = min(stricter, proof.least_load * (1 + slack) / least - 1)
+    if stricter < 0:
+        return None
+    if stricter < slack:
+        (found,) = decide(crowded, stricter).tables
+    return _entries(found)
+
+
+def _lacking(
+    plan: Plan, snapshot: Snapshot, slack: float, blocks: Iterable[Prefix]
+) -> list[Prefix]:
+    """The blocks that some table could not take."""
+    left = Left(headroom(plan, snapshot, slack))
+    return [block for block in blocks if not left.takes(block)]
+
+
+def _homes(snapshot: Snapshot) -> dict[Prefix, str]:
+    """The blocks to come that are still free, with their subnets."""
+    return {
+        block: subnet.id
+        for subnet in snapshot.subnets
+        for block in snapshot.coming
+        if any(prefix.contains(block) for prefix in subnet.prefixes) and _is_free(snapshot, block)
+    }
+
+
+def _is_free(snapshot: Snapshot, block: Prefix) -> bool:
+    columns = snapshot.blocks[block.family]
+    return not columns.rows_within(block) and columns.row_holding(block.value) is None
+
+
+def _with_blocks(snapshot: Snapshot, homes: Mapping[Prefix, str]) -> Snapshot:
+    """The snapshot with these blocks too, each of a node that is no next hop."""
+    nodes = list(snapshot.nodes)
+    columns = dict(snapshot.blocks)
+    for number, (block, subnet) in enumerate(homes.items()):
+        name = f"{_NOBODY}{number}"
+        nodes.append(Node(name, subnet, f"none of {name}", {}, healthy=False))
+        columns[block.family] = _with_row(columns[block.family], block, len(nodes) - 1)
+    return replace(snapshot, nodes=tuple(nodes), blocks=columns)
+
+
+def _with_row(columns: BlockColumns, block: Prefix, node: int) -> BlockColumns:
+    row = columns.first_at_or_after(block.value)
+
+    def put(column: array[int], value: int) -> array[int]:
+        return column[:row] + array(column.typecode, [value]) + column[row:]
+
+    usual = median(columns.weight)
+    return BlockColumns(
+        columns.family,
+        put(columns.high, block.value >> 64),
+        put(columns.low, block.value & (1 << 64) - 1),
+        put(columns.length, block.length),
+        put(columns.node, node),
+        columns.weight[:row] + array("d", [usual]) + columns.weight[row:],
+    )
+
+
+def _holding(snapshot: Snapshot, plan: Plan) -> tuple[RouteTable, ...]:
+    """The tables as the plan wants them."""
+    pairs = zip(snapshot.route_tables, plan.tables, strict=True)
+    return tuple(replace(table, entries=_entries(made)) for table, made in pairs)
+
+
+def _entries(plan: TablePlan) -> tuple[Entry, ...]:
+    return tuple(sorted(Entry(entry.destination, entry.interface) for entry in plan.entries))
+
+
+def _changes(table: RouteTable, plan: TablePlan) -> int:
+    """How many steps it takes to get there at least."""
+    before = {entry.destination: entry.interface for entry in table.entries}
+    after = {entry.destination: entry.interface for entry in plan.entries}
+    changed = sum(before.get(prefix) != interface for prefix, interface in after.items())
+    return changed + len(before.keys() - after.keys())

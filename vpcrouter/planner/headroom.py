@@ -1,0 +1,48 @@
+"""What the entries of a plan can still take, until a node's load is more than the slack allows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import floor
+from statistics import median
+
+from ipam.prefix import Family, Prefix
+from ipam.room import Room
+from vpcrouter.model import Plan, Snapshot, TablePlan
+
+_ROUNDING = 1e-9  # relative: a load that is exactly what is allowed is allowed
+
+
+def headroom(plan: Plan, snapshot: Snapshot, slack: float) -> Room:
+    """How many further blocks of usual weight each entry of a plan for this snapshot can take.
+
+    What a node carries by all its entries in a table counts. Where somebody carries nothing at all
+    at best, every node that joins gets an entry of its own: nothing is said of such tables.
+    """
+    usual = {f: median(columns.weight) for f, columns in snapshot.blocks.items() if len(columns)}
+    nodes = snapshot.node_columns
+    capacity = dict(zip(nodes.name, nodes.capacity, strict=True))
+    return Room(
+        tuple(
+            _room(table, family, weight, capacity, slack)
+            for table in plan.tables
+            for family, weight in usual.items()
+            if weight > 0 and family in table.proof and table.proof[family].least_load > 0
+        )
+    )
+
+
+def _room(
+    table: TablePlan, family: Family, usual: float, capacity: dict[str, float], slack: float
+) -> dict[Prefix, int]:
+    allowed = table.proof[family].least_load * (1 + slack) * (1 + _ROUNDING)
+    entries = [entry for entry in table.entries if entry.destination.family is family]
+    carried: defaultdict[str | None, float] = defaultdict(float)
+    for entry in entries:
+        carried[entry.node] += entry.load
+    return {
+        entry.destination: floor(
+            max(0.0, allowed - carried[entry.node]) * capacity.get(entry.node or "", 1.0) / usual
+        )
+        for entry in entries
+    }
