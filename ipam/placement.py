@@ -89,12 +89,18 @@ def join(
 def next_blocks(
     state: State, subnets: Mapping[str, Labels], budget: Mapping[Family, int]
 ) -> tuple[Prefix, ...]:
-    """The blocks that one further node of each subnet should get, in order; it has these labels.
+    """The blocks that the next nodes of each subnet should get, in order; they have these labels.
 
-    They are where the groups would have them, whether tables have room there or not. Those that
-    would widen their subnet are left out.
+    One node for each thousand of the subnet, and at least one. The blocks are where the groups
+    would have them, whether tables have room there or not; those that would widen their subnet are
+    left out.
     """
-    claims = [Claim(f"next of {s}", s, "nobody yet", labels) for s, labels in subnets.items()]
+    nodes = Counter(node.subnet for node in state.nodes.values())
+    claims = [
+        Claim(f"next of {name} {number}", name, "nobody yet", labels)
+        for name, labels in subnets.items()
+        for number in range(max(1, nodes[name] // 1_000))
+    ]
     after = join(state, claims, budget).state
     return tuple(
         sorted(

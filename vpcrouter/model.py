@@ -223,7 +223,7 @@ class Snapshot:
     ``blocks`` has a key for each family. ``nodes`` may be a tuple or columns; ``node_columns`` are
     the same nodes as columns. Build one with ``snapshot()``, which sorts; what it promises (names
     exist, prefixes of subnets are disjoint, blocks inside their subnet's prefixes) is checked
-    where snapshots are read from outside. ``coming`` are the blocks that the next node of each
+    where snapshots are read from outside. ``coming`` are the blocks that the next nodes of each
     subnet would get: where there are any, a plan leaves room for them.
     """
 

@@ -2,15 +2,17 @@
 
 Within the slack a table stays as it is, until a node that joins takes a load beyond it: then an
 entry changes because of that node. After nodes have left, when an entry may have to change in any
-case, it is looked at whether the next node of each subnet would do that, and room for it is made
+case, it is looked at whether the next nodes of each subnet would do that, and room for it is made
 where few changes are enough. Over a long history that takes no more changes, but other moments.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from operator import itemgetter
 from statistics import median
 
 from ipam.prefix import Prefix
@@ -40,11 +42,15 @@ def with_room(snapshot: Snapshot, slack: float, made: Plan, decide: Decide) -> P
         return made
     best = made
     served: dict[Prefix, str] = {}
-    for block in _lacking(made, snapshot, slack, homes)[:_TRIED]:
-        wanted = {**served, block: homes[block]}
-        tried = _with_room_for(wanted, snapshot, slack, best, decide)
-        if tried is not None:
-            best, served = tried, wanted
+    lacking = {homes[block] for block in _lacking(made, snapshot, slack, homes)}
+    for subnet in sorted(lacking)[:_TRIED]:
+        of_subnet = [block for block, home in homes.items() if home == subnet]
+        for blocks in (of_subnet, _lacking(best, snapshot, slack, of_subnet)[:1]):
+            wanted = {**served, **dict.fromkeys(blocks, subnet)}
+            tried = _with_room_for(wanted, snapshot, slack, best, decide)
+            if tried is not None:
+                best, served = tried, wanted
+                break
     return best
 
 
@@ -89,19 +95,25 @@ def _entries_with(
 def _lacking(
     plan: Plan, snapshot: Snapshot, slack: float, blocks: Iterable[Prefix]
 ) -> list[Prefix]:
-    """The blocks that some table could not take."""
+    """The blocks that some table could not take, each once those before it were given out."""
     left = Left(headroom(plan, snapshot, slack))
-    return [block for block in blocks if not left.takes(block)]
+    lacking = []
+    for block in blocks:
+        if not left.takes(block):
+            lacking.append(block)
+        left.take(block)
+    return lacking
 
 
 def _homes(snapshot: Snapshot) -> dict[Prefix, str]:
     """The blocks to come that are still free, with their subnets."""
-    return {
-        block: subnet.id
-        for subnet in snapshot.subnets
-        for block in snapshot.coming
-        if any(prefix.contains(block) for prefix in subnet.prefixes) and _is_free(snapshot, block)
-    }
+    prefixes = sorted((p, subnet.id) for subnet in snapshot.subnets for p in subnet.prefixes)
+    homes = {}
+    for block in snapshot.coming:
+        position = bisect_right(prefixes, block, key=itemgetter(0)) - 1
+        if position >= 0 and prefixes[position][0].contains(block) and _is_free(snapshot, block):
+            homes[block] = prefixes[position][1]
+    return homes
 
 
 def _is_free(snapshot: Snapshot, block: Prefix) -> bool:

@@ -74,7 +74,7 @@ class World:
         return snapshot(subnets, self.nodes.values(), self._blocks(), self.tables)
 
     def coming(self) -> tuple[Prefix, ...]:
-        """The blocks that the next node of each subnet would get."""
+        """The blocks that the next nodes of each subnet would get."""
         homes = sorted({node.subnet for node in self.nodes.values()})
         labels = {home: _labels(self.state, home) for home in homes}
         return next_blocks(self.state, labels, self.budget)
