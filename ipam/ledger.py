@@ -71,7 +71,7 @@ class Ledger:
         self._records.clear()
         self._shares.clear()
         self._blocks.clear()
-        if any(item.key == codec.IMPORTING for item in found.items):
+        if codec.IMPORTING in [item.key for item in found.items]:
             raise UnavailableError(
                 f"store {self.location} is not whole, an import was interrupted: import the "
                 "same file again"

@@ -7,7 +7,7 @@ time, and object by object for all others. Both give the same nodes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -249,17 +249,24 @@ def parse_usual_nodes(content: bytes) -> Inventory:
 def _usual_node(item: _Item) -> KubernetesNode:
     metadata, spec, status = item.metadata, item.spec or _NO_SPEC, item.status
     labels = _usual_labels(metadata.labels or {})
-    printable(f"{metadata.name}{metadata.uid}{metadata.deletion}{spec.provider_id}")
-    printable("".join(labels.values()))
+    addresses, conditions = status.addresses or (), status.conditions or ()
+    taints = [taint.key for taint in spec.taints or ()]
+    texts = [metadata.name, metadata.uid, metadata.deletion, spec.provider_id, *taints]
+    texts += labels.values()
+    for address in addresses:
+        texts += (address.type, address.address)
+    for condition in conditions:
+        texts += (condition.type, condition.status)
+    printable("".join(filter(None, texts)))
     return KubernetesNode(
         name=metadata.name,
         uid=metadata.uid or None,
         instance=_instance(spec.provider_id),
-        addresses=_usual_addresses(status.addresses or ()),
+        addresses=tuple([_internal(a.address) for a in addresses if a.type == "InternalIP"]),
         spot=_is_spot(labels),
         cordoned=spec.unschedulable or False,
-        leaving=_is_leaving(spec) or bool(metadata.deletion),
-        ready=_is_ready(status.conditions or ()),
+        leaving=not _LEAVING_TAINTS.isdisjoint(taints) or bool(metadata.deletion),
+        ready=[_known(c.status) for c in conditions if c.type == _READY] == ["True"],
         labels=labels,
         pods=_usual_pods(status.allocatable) or _usual_pods(status.capacity),
     )
@@ -271,33 +278,14 @@ def _usual_labels(labels: dict[str, str | None]) -> Mapping[str, str]:
     return cast("dict[str, str]", labels)
 
 
-def _usual_addresses(addresses: Iterable[_Address]) -> tuple[tuple[Family, str], ...]:
-    found = []
-    for item in addresses:
-        if item.type == "InternalIP":
-            if not item.address:
-                raise UnlikeError
-            found.append(canonical_address(printable(item.address)))
-        elif item.type:
-            printable(item.type)
-    return tuple(found)
+def _internal(address: str | None) -> tuple[Family, str]:
+    return canonical_address(_known(address))
 
 
-def _is_leaving(spec: _Spec) -> bool:
-    return spec.taints is not None and not _LEAVING_TAINTS.isdisjoint(
-        [printable(taint.key) for taint in spec.taints]
-    )
-
-
-def _is_ready(conditions: Iterable[_Condition]) -> bool:
-    found = []
-    for condition in conditions:
-        printable(condition.type)
-        if condition.type == _READY:
-            if not condition.status:
-                raise UnlikeError
-            found.append(printable(condition.status))
-    return found == ["True"]
+def _known(text: str | None) -> str:
+    if not text:
+        raise UnlikeError
+    return text
 
 
 def _usual_pods(resources: _Resources | None) -> int | None:

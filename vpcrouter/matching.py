@@ -101,8 +101,7 @@ def match_interfaces(
     found: dict[str, NetworkInterface] = {}
     problems: list[Problem] = []
     for node in nodes:
-        tagged = () if node.instance is not None else named.get(node.name, ())
-        match = known.by_tag(node, tagged) if tagged else known.of_node(node)
+        match = known.by_instance.get(node.instance or "") or known.otherwise(node, named)
         if isinstance(match, str):
             problems.append(Problem(match, node.name))
         else:
@@ -140,10 +139,11 @@ class _Known:
     def __init__(self, interfaces: Iterable[NetworkInterface]) -> None:
         by_id = sorted(interfaces, key=attrgetter("id"))
         self._ordered = sorted(by_id, key=attrgetter("device_index"))
-        self.by_instance: dict[str, NetworkInterface] = {}
-        for interface in self._ordered:
-            if interface.instance is not None:
-                self.by_instance.setdefault(interface.instance, interface)
+        self.by_instance = {
+            interface.instance: interface  # the first of each is the last that is put
+            for interface in reversed(self._ordered)
+            if interface.instance is not None
+        }
 
     @cached_property
     def by_address(self) -> Mapping[str, NetworkInterface]:
@@ -155,12 +155,16 @@ class _Known:
                     by_address.setdefault(address, interface)
         return by_address
 
-    def of_node(self, node: KubernetesNode) -> NetworkInterface | str:
-        """By its provider id or its addresses; or why not."""
-        found = self.by_instance.get(node.instance or "") or self._by_address(node, node.instance)
-        return found or NO_INTERFACE
+    def otherwise(
+        self, node: KubernetesNode, named: Mapping[str, Sequence[str]]
+    ) -> NetworkInterface | str:
+        """Where the provider id says nothing: by its tag or its addresses; or why not."""
+        tagged = () if node.instance is not None else named.get(node.name, ())
+        if tagged:
+            return self._by_tag(node, tagged)
+        return self._by_address(node, node.instance) or NO_INTERFACE
 
-    def by_tag(self, node: KubernetesNode, instances: Sequence[str]) -> NetworkInterface | str:
+    def _by_tag(self, node: KubernetesNode, instances: Sequence[str]) -> NetworkInterface | str:
         """By the tag of an instance, which must not contradict its addresses; or why not."""
         if len(instances) > 1:
             return SAME_TAG

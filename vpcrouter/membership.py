@@ -31,7 +31,7 @@ MANY_VANISHED = (
 _FEW = 10
 _SHARE = 0.5
 
-_RUNS = (InstanceState.RUNNING, InstanceState.PENDING, None)
+_RUNS = (InstanceState.RUNNING, InstanceState.PENDING)
 
 
 class Member(Struct, frozen=True, gc=False):
@@ -112,7 +112,8 @@ def _members(
     It says nothing about a hung one. A node is leaving where its instance is about to be taken.
     """
     members = {}
-    leaving, state_of = observation.leaving, observation.instances.get
+    leaving = observation.leaving
+    stopped = {name for name, state in observation.instances.items() if state not in _RUNS}
     for node in nodes:
         interface = interfaces.get(node.name)
         if interface is None:
@@ -120,7 +121,7 @@ def _members(
         instance = interface.instance or ""
         if instance in leaving:
             node = structs.replace(node, leaving=True)  # noqa: PLW2901
-        members[node.name] = Member(node, interface, state_of(instance) in _RUNS)
+        members[node.name] = Member(node, interface, instance not in stopped)
     return members
 
 

@@ -53,7 +53,8 @@ def step_columns(output: Output) -> StepColumns:
 
 def plan_report(plan: Plan, snapshot: Snapshot, columns: StepColumns) -> str:
     """The changes of every table, what they lead to, and a summary."""
-    names = {node.interface: node.name for node in snapshot.nodes}
+    nodes = snapshot.node_columns
+    names = dict(zip(nodes.interface, nodes.name, strict=True))
     zones = table_zones(snapshot)
     parts = [
         table_heading(present, zones[table.id], families_of(snapshot))

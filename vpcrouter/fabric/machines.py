@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -211,10 +213,11 @@ class UsualMachines:
             for i in self._interfaces
             if not i.vpc_id or i.vpc_id == vpc or printable(i.vpc_id) == vpc
         ]
-        found = {item.network_interface_id: _usual_interface(item) for item in mine}
-        if len(found) < len(mine) or not {item.subnet_id for item in mine} <= set(subnets):
+        found = sorted(map(_usual_interface, mine), key=attrgetter("id"))
+        twice = any(one.id == other.id for one, other in pairwise(found))
+        if twice or not {item.subnet_id for item in mine} <= set(subnets):
             raise UnlikeError
-        return tuple([found[name] for name in sorted(found)])
+        return tuple(found)
 
     def instances(self) -> Mapping[str, InstanceState]:
         """The state of each instance."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from msgspec import structs
 
@@ -66,6 +67,7 @@ class SimulatedVpc:
         self._behaviour = behaviour
         self._described = {table.id: table.rows for table in start.tables}
         self._interfaces = {interface.id: interface for interface in start.interfaces}
+        self._ordered: tuple[NetworkInterface, ...] | None = None  # unless something has changed
         self._instances = dict(start.instances)
         self._quota = dict(start.quota)
         self._subnet_cidrs = {cidr for subnet in start.subnets for cidr in subnet.cidrs}
@@ -94,10 +96,16 @@ class SimulatedVpc:
                 )
                 for name, rows in tables.items()
             ),
-            interfaces=tuple(self._interfaces[name] for name in sorted(self._interfaces)),
+            interfaces=self._in_order(),
             instances=dict(self._instances),
             quota=dict(self._quota),
         )
+
+    def _in_order(self) -> tuple[NetworkInterface, ...]:
+        """The interfaces by their ids."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self._interfaces.values(), key=attrgetter("id")))
+        return self._ordered
 
     def row(self, table: str, destination: Prefix) -> Row | None:
         """The row that was made for a destination, as it is now; None where there is none."""
@@ -163,6 +171,7 @@ class SimulatedVpc:
     def modify_source_dest_check(self, interface: str, *, on: bool) -> None:
         """EC2's ModifyNetworkInterfaceAttribute, of this one attribute; raises Ec2Error."""
         self._throttle(Call.MODIFY_INTERFACE)
+        self._ordered = None
         self._interfaces[interface] = structs.replace(
             self._existing_interface(interface), source_dest_check=on
         )
@@ -171,11 +180,13 @@ class SimulatedVpc:
 
     def put_interface(self, interface: NetworkInterface) -> None:
         """An interface appears or changes."""
+        self._ordered = None
         self._interfaces[interface.id] = interface
         self._note_targets(self._clock.now())
 
     def remove_interface(self, name: str) -> None:
         """An interface is deleted; rows to it become blackholes, late."""
+        self._ordered = None
         del self._interfaces[name]
         self._gone_since.setdefault(name, self._clock.now())
 
@@ -238,11 +249,11 @@ class SimulatedVpc:
     def _note_targets(self, now: float) -> None:
         """Note since when interfaces cannot take packets, and forget those that can again."""
         before = self._gone_since
-        states = self._instances.get
+        stopped = {name for name, s in self._instances.items() if s not in _TAKING_PACKETS}
         gone = [
             interface.id
             for interface in self._interfaces.values()
-            if interface.instance is None or states(interface.instance) not in _TAKING_PACKETS
+            if interface.instance is None or interface.instance in stopped
         ]
         gone += (before.keys() | self._row_targets()) - self._interfaces.keys()
         self._gone_since = {name: before.get(name, now) for name in gone}
@@ -298,7 +309,7 @@ class SimulatedVpc:
 _Rows = dict[tuple[object, bool], Row]
 
 # None: where instances are not described, they run.
-_TAKING_PACKETS = (InstanceState.RUNNING, InstanceState.PENDING, None)
+_TAKING_PACKETS = (InstanceState.RUNNING, InstanceState.PENDING)
 
 
 def _put(rows: _Rows, destination: Prefix, row: Row | None) -> None:

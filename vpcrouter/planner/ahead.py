@@ -13,12 +13,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
-from statistics import median
 
 from ipam.prefix import Prefix
 from ipam.room import Left
 from vpcrouter.model import BlockColumns, Entry, Node, Plan, RouteTable, Snapshot, TablePlan
-from vpcrouter.planner.headroom import headroom
+from vpcrouter.planner.headroom import headroom, usual_weight
 
 MOST = 4
 """So many changes of a table for one subnet's room, at most: an entry that goes from one subnet to
@@ -138,7 +137,7 @@ def _with_row(columns: BlockColumns, block: Prefix, node: int) -> BlockColumns:
     def put(column: array[int], value: int) -> array[int]:
         return column[:row] + array(column.typecode, [value]) + column[row:]
 
-    usual = median(columns.weight)
+    usual = usual_weight(columns)
     return BlockColumns(
         columns.family,
         put(columns.high, block.value >> 64),

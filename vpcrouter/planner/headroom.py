@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from math import floor
-from statistics import median
+
+import numpy as np
 
 from ipam.prefix import Family, Prefix
 from ipam.room import Room
-from vpcrouter.model import Plan, Snapshot, TablePlan
+from vpcrouter.model import BlockColumns, Plan, Snapshot, TablePlan
 
 _ROUNDING = 1e-9  # relative: a load that is exactly what is allowed is allowed
 
@@ -19,7 +20,7 @@ def headroom(plan: Plan, snapshot: Snapshot, slack: float) -> Room:
     What a node carries by all its entries in a table counts. Where somebody carries nothing at all
     at best, every node that joins gets an entry of its own: nothing is said of such tables.
     """
-    usual = {f: median(columns.weight) for f, columns in snapshot.blocks.items() if len(columns)}
+    usual = {f: usual_weight(columns) for f, columns in snapshot.blocks.items() if len(columns)}
     nodes = snapshot.node_columns
     capacity = dict(zip(nodes.name, nodes.capacity, strict=True))
     return Room(
@@ -30,6 +31,11 @@ def headroom(plan: Plan, snapshot: Snapshot, slack: float) -> Room:
             if weight > 0 and family in table.proof and table.proof[family].least_load > 0
         )
     )
+
+
+def usual_weight(columns: BlockColumns) -> float:
+    """What a block of these weighs in the middle of all."""
+    return float(np.median(columns.weight))
 
 
 def _room(
