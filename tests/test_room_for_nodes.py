@@ -178,6 +178,19 @@ def test_what_is_settled_with_room_stands_still(cluster: Snapshot, slack: float)
     assert not any(table.steps for table in plan(replace(after, coming=()), slack).tables)
 
 
+def test_blocks_that_cannot_come_change_nothing() -> None:
+    """Given out already, outside all subnets, or the first of their family."""
+    world = start((103, 32, 53), [table("t0", 5)], network((V4,), 12), {})
+    cluster = world.snapshot()
+    wide = prefix("fd00::/56")
+    one, *others = cluster.subnets
+    both = replace(one, prefixes=(*one.prefixes, wide))
+    cluster = replace(cluster, subnets=(both, *others))
+    taken = next(iter(cluster.blocks[V4].prefixes()))
+    coming = (taken, prefix("192.0.2.0/26"), prefix("fd00::/66"))
+    assert plan(replace(cluster, coming=coming), SLACK) == plan(cluster, SLACK)
+
+
 # Histories.
 
 

@@ -23,7 +23,7 @@ MOST = 4
 """So many changes of a table for one subnet's room, at most: an entry that goes from one subnet to
 another is a deletion, a creation, and another next hop on either side."""
 
-_TRIED = 8  # subnets for which room is looked for: each costs two plans for each table
+_TRIED = 4  # subnets for which room is looked for: each costs some plans of every table
 _NOBODY = "\U0010ffff"  # an owner's name after all names of nodes, so that their places stay
 
 Decide = Callable[[Snapshot, float], Plan]
@@ -43,8 +43,9 @@ def with_room(snapshot: Snapshot, slack: float, made: Plan, decide: Decide) -> P
     served: dict[Prefix, str] = {}
     lacking = {homes[block] for block in _lacking(made, snapshot, slack, homes)}
     for subnet in sorted(lacking)[:_TRIED]:
-        of_subnet = [block for block, home in homes.items() if home == subnet]
-        for blocks in (of_subnet, _lacking(best, snapshot, slack, of_subnet)[:1]):
+        whole = [block for block, home in homes.items() if home == subnet]
+        first = _lacking(best, snapshot, slack, whole)[:1]
+        for blocks in (whole, first) if first != whole else (whole,):
             wanted = {**served, **dict.fromkeys(blocks, subnet)}
             tried = _with_room_for(wanted, snapshot, slack, best, decide)
             if tried is not None:
@@ -66,7 +67,7 @@ def _with_room_for(
             return None
         tables.append(replace(table, entries=entries))
     ahead = decide(replace(snapshot, route_tables=tuple(tables)), slack)
-    if _lacking(ahead, snapshot, slack, homes):
+    if _lacking(ahead, snapshot, slack, homes) or any(table.unserved for table in ahead.tables):
         return None
     triples = zip(snapshot.route_tables, best.tables, ahead.tables, strict=True)
     if any(_changes(table, new) > _changes(table, old) + MOST for table, old, new in triples):
@@ -116,8 +117,10 @@ def _homes(snapshot: Snapshot) -> dict[Prefix, str]:
 
 
 def _is_free(snapshot: Snapshot, block: Prefix) -> bool:
+    """Whether nobody has it, in a family of which anybody has any."""
     columns = snapshot.blocks[block.family]
-    return not columns.rows_within(block) and columns.row_holding(block.value) is None
+    taken = columns.rows_within(block) or columns.row_holding(block.value) is not None
+    return bool(len(columns)) and not taken
 
 
 def _with_blocks(snapshot: Snapshot, homes: Mapping[Prefix, str]) -> Snapshot:
