@@ -97,7 +97,9 @@ def _carries(pid: int, token: str) -> bool:
 def _has_environment(pid: int) -> bool:
     """Whether it is no process that has ended, nor the kernel's own, nor started without any."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    start, end = map(int, fields[47:49])  # of its environment; 0 and 0 as long as it has none yet
-    return (
-        fields[0] not in "ZX" and not int(fields[6]) & _KERNEL_THREAD and (end > start or not end)
-    )
+    start, end = map(int, fields[47:49])  # of its environment; equal while it is written
+    # Where its code starts is set after that (Linux, load_elf_binary): until then it is becoming
+    # another program.
+    is_ready = end > 0 and int(fields[23]) > 0
+    has_ended = fields[0] in "ZX" or bool(int(fields[6]) & _KERNEL_THREAD)
+    return not has_ended and (end > start or not is_ready)
