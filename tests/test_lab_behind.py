@@ -117,6 +117,8 @@ def hanging(one: Lab, *names: str) -> Iterator[None]:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.05)
+    else:
+        pytest.fail("the agents never stop writing")
     try:
         yield
     finally:

@@ -19,8 +19,9 @@ from tests.promises import apply, check_settled, settled
 from tests.snapshots import snapshots
 from tests.strict_model import blocks_of
 from vpcrouter.model import Entry, Plan, PlannedEntry, Snapshot
-from vpcrouter.planner import headroom, plan
+from vpcrouter.planner import plan
 from vpcrouter.planner.ahead import MOST
+from vpcrouter.planner.headroom import headroom
 from vpcrouter.simulate.engine import live
 from vpcrouter.simulate.events import Event, Join, Leave
 from vpcrouter.simulate.world import World, happen
@@ -247,13 +248,11 @@ def joining(world: World) -> int:
     return found
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_once_groups_are_shared_joins_change_nothing(number: int) -> None:
+def churn(number: int, world: World) -> list[Event]:
     random = Random(number)
-    world = start((240, 150, 90), [table("t0", 14)], network((V4,), 12), {})
     names = [*world.nodes]
     events: list[Event] = []
-    for second in range(1, 81):
+    for second in range(1, 61):
         if random.random() < 0.5:
             names.append(f"new{second}")
             change = Join(random.choice(["s0", "s0", "s1", "s2"]))
@@ -261,6 +260,30 @@ def test_once_groups_are_shared_joins_change_nothing(number: int) -> None:
         else:
             name = names.pop(random.randrange(len(names)))
             events.append(Event(second, name, Leave(), second + 1))
+    return events
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_once_groups_are_shared_joins_change_nothing(number: int) -> None:
+    """In each of these histories some would, did nodes join wherever the groups are lightest."""
+    world = start((103, 68, 25), [table("t0", 7)], network((V4,), 12), {})
+    events = churn(number, world)
     history = live(world, events, SLACK, plan)
     joined = [m for m, e in zip(history.moments, events, strict=True) if isinstance(e.change, Join)]
     assert [moment.steps for moment in joined if moment.steps] == []
+
+
+def test_room_is_made_after_nodes_have_left_and_never_counts_as_the_least_load() -> None:
+    world = start((103, 68, 25), [table("t0", 7)], network((V4,), 12), {})
+    events = churn(1, world)
+    asked: list[tuple[bool, float]] = []
+
+    def noting(snapshot: Snapshot, slack: float) -> Plan:
+        asked.append((bool(snapshot.coming), slack))
+        return plan(snapshot, slack)
+
+    live(world, events, SLACK, noting)
+    leaves = sum(isinstance(event.change, Leave) for event in events)
+    assert sum(coming for coming, _ in asked) >= leaves
+    assert not any(coming for coming, slack in asked if slack == 0)
+    assert sum(not coming for coming, slack in asked if slack) >= len(events) - leaves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from msgspec import structs
 from ipam.allocator import Allocator, Granted
 from ipam.claim_records import ALIVE, NodeClaim, owner_of
 from ipam.errors import BadInputError
-from ipam.model import Network, Owner, State
+from ipam.model import Claim, Network, Owner, State
 from ipam.placement import Outcome, Refusal, join, next_blocks
 from ipam.prefix import Family, Prefix
 from ipam.releasing import without_owners
@@ -150,8 +150,7 @@ class Cluster:
         state = without_owners(seen.state, gone)
         # Each name claims once here: what is granted contradicts no other claim.
         claims = [claim for claim in seen.membership.claims if not state.grants(claim)]
-        room = self._room(seen, state) if claims else ANY_ROOM
-        outcome = join(state, claims, self._budget(seen), room)
+        outcome = join(state, claims, self._budget(seen), self._room(seen, state, claims))
         view = self._view(seen, outcome.state, tuple(map(_refused, outcome.refused)))
         return self._with_coming(seen, view)
 
@@ -162,11 +161,9 @@ class Cluster:
         """
         seen = self._look()
         gone = [(owner.name, owner.identity) for owner in seen.membership.gone]
-        if gone:
-            self._addresses.end(gone)
-        state = self._addresses.load()
-        is_new = any(not state.grants(claim) for claim in seen.membership.claims)
-        room = self._room(seen, state) if is_new else ANY_ROOM
+        state = self._addresses.end(gone) if gone else seen.state
+        claims = [claim for claim in seen.membership.claims if not state.grants(claim)]
+        room = self._room(seen, state, claims)
         outcome = self._addresses.join(seen.membership.claims, self._budget(seen), room)
         granted = self._grant(seen)
         refused = (*map(_refused, outcome.refused), *_short(seen, outcome, granted))
@@ -274,12 +271,16 @@ class Cluster:
     def _admission(self, claim: NodeClaim) -> str:
         return "" if claim.owner in self._listed else NOT_YET_LISTED
 
-    def _room(self, seen: _Seen, state: State) -> Room:
-        """What the entries can take of new nodes, once the tables are as they would be planned."""
+    def _room(self, seen: _Seen, state: State, claims: Collection[Claim]) -> Room:
+        """What the entries can take of new nodes, once the tables are as they would be planned.
+
+        Nothing is said where no node is new, nor before the tables hold anything of ours.
+        """
         tables = route_tables(seen.observation, seen.records, self._settings)
-        if not any(table.entries for table in tables):
+        if not claims or not any(table.entries for table in tables):
             return ANY_ROOM
-        from vpcrouter.planner import decide, headroom  # takes long to import
+        from vpcrouter.planner import decide  # takes long to import
+        from vpcrouter.planner.headroom import headroom
 
         snapshot = self._view(seen, state, ()).snapshot
         slack = self.file.planning.slack

@@ -368,6 +368,11 @@ class TablePlan:
     unserved: tuple[Unserved, ...]
 
     @property
+    def target(self) -> tuple[Entry, ...]:
+        """What the table should hold, in order."""
+        return tuple(sorted(Entry(entry.destination, entry.interface) for entry in self.entries))
+
+    @property
     def detour_share(self) -> float:
         """Detoured weight over weight in this table; 0 where there is no weight."""
         return self.detour_weight / self.weight if self.weight else 0.0

@@ -18,7 +18,8 @@ from ipam.prefix import Family, Prefix
 from ipam.room import ANY_ROOM
 from ipam.topology import Labels
 from vpcrouter.model import BlockColumns, Entry, Node, RouteTable, Snapshot, Subnet
-from vpcrouter.planner import headroom, plan
+from vpcrouter.planner import plan
+from vpcrouter.planner.headroom import headroom
 
 V4 = Family.IPV4
 _BITS = 26

@@ -12,7 +12,6 @@ from vpcrouter.cli.formats import Output
 from vpcrouter.cli.output import complain, counted, few, layout, number, paint, percent, strong
 from vpcrouter.model import (
     Action,
-    Entry,
     Kind,
     Plan,
     PlannedEntry,
@@ -108,15 +107,14 @@ def say_blocked(plan: Plan, snapshot: Snapshot) -> bool:
 
 def _blocked(table: TablePlan, present: RouteTable, snapshot: Snapshot) -> tuple[str, ...]:
     """What stands in the way where the steps do not lead to the entries, line by line."""
-    target = [Entry(entry.destination, entry.interface) for entry in table.entries]
     state = TableState(present.entries, present.foreign)
     for step in table.steps:
         state.apply(step)
-    if set(state.entries()) == set(target):
+    if set(state.entries()) == set(table.target):
         return ()
     from vpcrouter.transition import transition
 
-    return transition(snapshot, present, target).blocked
+    return transition(snapshot, present, table.target).blocked
 
 
 def say_view(view: View) -> bool:

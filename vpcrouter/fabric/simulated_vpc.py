@@ -308,7 +308,7 @@ class SimulatedVpc:
 
 _Rows = dict[tuple[object, bool], Row]
 
-# None: where instances are not described, they run.
+# An instance that is not described runs.
 _TAKING_PACKETS = (InstanceState.RUNNING, InstanceState.PENDING)
 
 

@@ -1,6 +1,5 @@
 """Snapshot to plan: for each route table the entries that serve every subnet within its budget."""
 
-from vpcrouter.planner.headroom import headroom
 from vpcrouter.planner.plan import decide, plan
 
-__all__ = ["decide", "headroom", "plan"]
+__all__ = ["decide", "plan"]

@@ -3,7 +3,7 @@
 Within the slack a table stays as it is, until a node that joins takes a load beyond it: then an
 entry changes because of that node. After nodes have left, when an entry may have to change in any
 case, it is looked at whether the next nodes of each subnet would do that, and room for it is made
-where few changes are enough. Over a long history that takes no more changes, but other moments.
+where few changes are enough. So changes come with departures, and joins need none.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _entries_with(
         return None
     if stricter < slack:
         (found,) = decide(crowded, stricter).tables
-    return _entries(found)
+    return found.target
 
 
 def _lacking(
@@ -127,43 +127,40 @@ def _with_blocks(snapshot: Snapshot, homes: Mapping[Prefix, str]) -> Snapshot:
     """The snapshot with these blocks too, each of a node that is no next hop."""
     nodes = list(snapshot.nodes)
     columns = dict(snapshot.blocks)
+    families = {block.family for block in homes}
+    usual = {family: usual_weight(columns[family]) for family in families}
     for number, (block, subnet) in enumerate(homes.items()):
         name = f"{_NOBODY}{number}"
         nodes.append(Node(name, subnet, f"none of {name}", {}, healthy=False))
-        columns[block.family] = _with_row(columns[block.family], block, len(nodes) - 1)
+        columns[block.family] = _with_row(
+            columns[block.family], block, len(nodes) - 1, usual[block.family]
+        )
     return replace(snapshot, nodes=tuple(nodes), blocks=columns)
 
 
-def _with_row(columns: BlockColumns, block: Prefix, node: int) -> BlockColumns:
+def _with_row(columns: BlockColumns, block: Prefix, node: int, weight: float) -> BlockColumns:
     row = columns.first_at_or_after(block.value)
 
     def put(column: array[int], value: int) -> array[int]:
         return column[:row] + array(column.typecode, [value]) + column[row:]
 
-    usual = usual_weight(columns)
     return BlockColumns(
         columns.family,
         put(columns.high, block.value >> 64),
         put(columns.low, block.value & (1 << 64) - 1),
         put(columns.length, block.length),
         put(columns.node, node),
-        columns.weight[:row] + array("d", [usual]) + columns.weight[row:],
+        columns.weight[:row] + array("d", [weight]) + columns.weight[row:],
     )
 
 
 def _holding(snapshot: Snapshot, plan: Plan) -> tuple[RouteTable, ...]:
     """The tables as the plan wants them."""
     pairs = zip(snapshot.route_tables, plan.tables, strict=True)
-    return tuple(replace(table, entries=_entries(made)) for table, made in pairs)
-
-
-def _entries(plan: TablePlan) -> tuple[Entry, ...]:
-    return tuple(sorted(Entry(entry.destination, entry.interface) for entry in plan.entries))
+    return tuple(replace(table, entries=made.target) for table, made in pairs)
 
 
 def _changes(table: RouteTable, plan: TablePlan) -> int:
     """How many steps it takes to get there at least."""
-    before = {entry.destination: entry.interface for entry in table.entries}
-    after = {entry.destination: entry.interface for entry in plan.entries}
-    changed = sum(before.get(prefix) != interface for prefix, interface in after.items())
-    return changed + len(before.keys() - after.keys())
+    differing = set(table.entries) ^ set(plan.target)
+    return len({entry.destination for entry in differing})

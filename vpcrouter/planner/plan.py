@@ -164,8 +164,7 @@ def _standing_hops(view: FamilyView, table: RouteTable, plan_: Assigned) -> froz
 
 
 def _steps(ground: Ground, table: RouteTable, decided: TablePlan) -> tuple[Step, ...]:
-    target = [Entry(entry.destination, entry.interface) for entry in decided.entries]
-    return transition_on(ground, table, target).steps
+    return transition_on(ground, table, decided.target).steps
 
 
 def _table_plan(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ipam.prefix import Family
-from vpcrouter.model import Entry, Plan, RouteTable, Snapshot, TablePlan, Unserved
+from vpcrouter.model import Plan, RouteTable, Snapshot, TablePlan, Unserved
 from vpcrouter.reachability import Ground, Level, levels
 from vpcrouter.traffic import Traffic
 from vpcrouter.transition import transition
@@ -32,15 +32,11 @@ def held_back(snapshot: Snapshot, plan: Plan) -> Plan:
 
 def is_as_planned(table: RouteTable, planned: TablePlan) -> bool:
     """Whether the table holds what the plan says, so that planning again would change nothing."""
-    return set(table.entries) == set(_target(planned))
-
-
-def _target(planned: TablePlan) -> list[Entry]:
-    return [Entry(entry.destination, entry.interface) for entry in planned.entries]
+    return set(table.entries) == set(planned.target)
 
 
 def _held_back(snapshot: Snapshot, table: RouteTable, planned: TablePlan) -> TablePlan:
-    blocked = transition(snapshot, table, _target(planned)).blocked
+    blocked = transition(snapshot, table, planned.target).blocked
     if not blocked:
         return planned
     known = {(one.subnet, one.family) for one in planned.unserved}
