@@ -7,8 +7,8 @@ which reads all that was ever written and says what is wrong with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from ipam.codec import BLOCKS, NODES, BlockRecord, NodeRecord, Record, decode
 from ipam.errors import BadInputError
 from ipam.prefix import Prefix
+from ipam.store.port import KeyValue
 
 
 class _Block(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -34,35 +35,83 @@ class _Node(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     labels: dict[str, str] = {}
 
 
+_Kind = TypeVar("_Kind", BlockRecord, NodeRecord)
+
+_ODD = (msgspec.MsgspecError, UnicodeDecodeError, BadInputError)
+
 _read_block = msgspec.json.Decoder(_Block).decode
 _read_node = msgspec.json.Decoder(_Node).decode
 
 
-def decode_all(items: Iterable[tuple[str, bytes]]) -> Iterator[Record]:
-    """The records of keys with their values, as ``codec.decode`` gives each. Raises likewise."""
-    known: dict[str, Prefix] = {}  # of blocks, by their texts: they are named at their nodes too
-    for key, value in items:
-        try:
-            if key.startswith(BLOCKS):
-                block = _read_block(value)
-                text = key[len(BLOCKS) :]
-                known[text] = prefix = Prefix.parse(text)
-                yield BlockRecord(prefix, block.node, block.identity, block.token)
-                continue
-            if key.startswith(NODES):
-                node = _read_node(value)
-                yield NodeRecord(
-                    _name(key[len(NODES) :]),
-                    node.identity,
-                    node.subnet,
-                    node.token,
-                    tuple([known.get(text) or Prefix.parse(text) for text in node.blocks]),
-                    tuple(sorted(node.labels.items())) if node.labels else (),
-                )
-                continue
-        except (msgspec.MsgspecError, UnicodeDecodeError, BadInputError):
-            pass  # what is wrong is said below
-        yield decode(key, value)
+class Decoded(NamedTuple):
+    """The records of blocks, nodes and all others, each in the order of their keys.
+
+    ``agree``: every block is named at its owner, which is there, and nobody names any other.
+    """
+
+    blocks: list[BlockRecord]
+    nodes: list[NodeRecord]
+    rest: list[Record]
+    agree: bool
+
+
+def decode_all(
+    blocks: Iterable[KeyValue], nodes: Iterable[KeyValue], rest: Iterable[KeyValue]
+) -> Decoded:
+    """The records of items, as ``codec.decode`` gives each. Raises likewise.
+
+    Whether they agree is not looked for where a node has come back with another identity, or a
+    record is unlike those that are written today.
+    """
+    unnamed: dict[str, BlockRecord] = {}  # by the texts by which their nodes name them
+    block_records = [_block(item, unnamed) for item in blocks]
+    odd: list[str] = [] if len(unnamed) == len(block_records) else ["blocks"]
+    node_records = [_node(item, unnamed, odd) for item in nodes]
+    others = [decode(item.key, item.value) for item in rest]
+    former = any(isinstance(record, NodeRecord) for record in others)
+    names = {record.name for record in node_records}
+    agree = not (odd or unnamed or former) and len(names) == len(node_records)
+    return Decoded(block_records, node_records, others, agree)
+
+
+def _block(item: KeyValue, unnamed: dict[str, BlockRecord]) -> BlockRecord:
+    key = item.key
+    try:
+        block = _read_block(item.value)
+        text = key[len(BLOCKS) :]
+        record = BlockRecord(Prefix.parse(text), block.node, block.identity, block.token)
+    except _ODD:
+        return _carefully(BlockRecord, item)
+    unnamed[text] = record
+    return record
+
+
+def _node(item: KeyValue, unnamed: dict[str, BlockRecord], odd: list[str]) -> NodeRecord:
+    """The record of a node; its key is put among the odd ones where a block is not its own."""
+    key = item.key
+    try:
+        node = _read_node(item.value)
+        name = _name(key[len(NODES) :])
+        blocks = []
+        for text in node.blocks:
+            block = unnamed.pop(text, None)
+            if block is not None and block.node == name and block.identity == node.identity:
+                blocks.append(block.prefix)
+            else:
+                blocks.append(Prefix.parse(text))
+                odd.append(key)
+        labels = tuple(sorted(node.labels.items())) if node.labels else ()
+        return NodeRecord(name, node.identity, node.subnet, node.token, tuple(blocks), labels)
+    except _ODD:
+        odd.append(key)
+        return _carefully(NodeRecord, item)
+
+
+def _carefully(kind: type[_Kind], item: KeyValue) -> _Kind:
+    """By itself, which says what is wrong, if anything is."""
+    record = decode(item.key, item.value)
+    assert isinstance(record, kind)  # noqa: S101 - its key says so
+    return record
 
 
 def _name(part: str) -> str:

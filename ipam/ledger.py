@@ -6,7 +6,7 @@ refused, by the name of the record that contradicts another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ipam import codec
@@ -20,15 +20,8 @@ from ipam.prefix import Prefix
 from ipam.store.port import Changes, RangeResult
 
 _LAYOUT = (codec.META, codec.NETWORKS, codec.IMPORTING)
-_OURS = (
-    codec.META,
-    codec.NETWORKS,
-    codec.SUBNETS,
-    codec.PLACES,
-    codec.NODES,
-    codec.FORMER,
-    codec.BLOCKS,
-)
+_FEW = (codec.META, codec.NETWORKS, codec.SUBNETS, codec.PLACES, codec.FORMER)
+_OURS = (codec.BLOCKS, codec.NODES, *_FEW)
 
 
 @dataclass(slots=True)
@@ -47,7 +40,7 @@ class Ledger:
     _revisions: dict[str, int] = field(default_factory=dict)
     _records: dict[str, Record] = field(default_factory=dict)
     _shares: dict[str, SubnetShare] = field(default_factory=dict)
-    _blocks: dict[Owner, set[Prefix]] = field(default_factory=dict)
+    _blocks: dict[Owner, set[Prefix]] | None = None
     _static: frozenset[Prefix] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,38 +60,62 @@ class Ledger:
         """Read all keys anew. Raises BadInputError or UnavailableError."""
         self.revision = 0  # until all has been taken in
         self.recorded.clear()
-        self._revisions.clear()
-        self._records.clear()
         self._shares.clear()
-        self._blocks.clear()
-        if codec.IMPORTING in [item.key for item in found.items]:
+        self._blocks = None
+        if found.under(codec.IMPORTING):
             raise UnavailableError(
                 f"store {self.location} is not whole, an import was interrupted: import the "
                 "same file again"
             )
-        ours = [item for item in found.items if item.key.startswith(_OURS)]
+        blocks, nodes = found.under(codec.BLOCKS), found.under(codec.NODES)
+        rest = [item for folder in _FEW for item in found.under(folder)]
+        decoded = decode_all(blocks, nodes, rest)
+        ours = (*blocks, *nodes, *rest)
+        records = (*decoded.blocks, *decoded.nodes, *decoded.rest)
         keys = [item.key for item in ours]
-        records = decode_all(zip(keys, [item.value for item in ours], strict=True))
         self._records = dict(zip(keys, records, strict=True))
         self._revisions = dict(zip(keys, [item.mod_revision for item in ours], strict=True))
-        present, past = self._note_all()
+        for record in decoded.rest:
+            self._note(record)
         self._check_cluster()
-        self._check_owners(self._blocks.keys() - present.keys() - past.keys())
         self._static = _static((*self.networks, *self.recorded.values()))
+        places = [record for record in decoded.rest if isinstance(record, Place)]
+        if decoded.agree:
+            owners = [self._node(record, record.blocks or ()) for record in decoded.nodes]
+            self._divide(owners, (), places)
+        else:
+            self._compare_and_divide(places)
+        self.revision = found.revision
+
+    def _compare_and_divide(self, places: Sequence[Place]) -> None:
+        """The state where nodes and blocks may contradict each other: blocks decide."""
+        present: dict[Owner, NodeRecord] = {}
+        past: dict[Owner, NodeRecord] = {}
+        for key, record in self._records.items():
+            if isinstance(record, NodeRecord):
+                folder = present if key.startswith(codec.NODES) else past
+                folder[record.name, record.identity] = record
+        held = self._by_owner()
+        self._check_owners(held.keys() - present.keys() - past.keys())
+        nodes, former = (
+            [self._node(record, held.get(owner, ())) for owner, record in folder.items()]
+            for folder in (present, past)
+        )
+        self._divide(nodes, former, places)
+        self._check_named((*present.values(), *past.values()))
+
+    def _divide(
+        self, nodes: Sequence[Node], former: Sequence[Node], places: Sequence[Place]
+    ) -> None:
         shares = list(self._shares.values())
-        places = [r for r in self._records.values() if isinstance(r, Place)]
-        nodes = [self._node(record, owner) for owner, record in present.items()]
-        former = [self._node(record, owner) for owner, record in past.items()]
         owners = (*nodes, *former)
         check_change(self.recorded.values(), self.networks, shares, owners, places)
         self.state = state(self.cluster, self.networks, shares, nodes, former, places)
-        pairs = zip((*present.values(), *past.values()), owners, strict=True)
-        self._check_named(record for record, node in pairs if record.blocks != node.owned)
-        self.revision = found.revision
 
     def follow(self, changes: Changes) -> bool:
         """Take in what has changed; False if all has to be read anew instead."""
         self.revision = 0  # until all has been taken in
+        self._by_owner()  # before it changes
         touched: set[Owner] = set()
         for event in changes.events:
             if event.key.startswith(_LAYOUT):
@@ -140,7 +157,8 @@ class Ledger:
         self.state = draft.state()
 
     def _taken(self, draft: Draft, record: NodeRecord) -> Node:
-        node = self._node(record, (record.name, record.identity))
+        held = self._by_owner().get((record.name, record.identity), ())
+        node = self._node(record, held)
         try:
             draft.take(node)
         except ValueError as error:
@@ -153,39 +171,32 @@ class Ledger:
         record = codec.decode(key, value)
         self._revisions[key] = revision
         self._records[key] = record
-        self._note(record)
+        if isinstance(record, BlockRecord):
+            _add(self._by_owner(), record)
+        else:
+            self._note(record)
         return record
 
-    def _note_all(self) -> tuple[dict[Owner, NodeRecord], dict[Owner, NodeRecord]]:
-        """Note all records; gives those of the nodes that are there, and of the former ones."""
-        present: dict[Owner, NodeRecord] = {}
-        past: dict[Owner, NodeRecord] = {}
-        for key, record in self._records.items():
-            if isinstance(record, NodeRecord):
-                folder = present if key.startswith(codec.NODES) else past
-                folder[record.name, record.identity] = record
-            else:
-                self._note(record)
-        return present, past
-
     def _note(self, record: Record) -> None:
-        if isinstance(record, BlockRecord):
-            owner = record.node, record.identity
-            held = self._blocks.get(owner)
-            if held is None:
-                self._blocks[owner] = {record.prefix}
-            else:
-                held.add(record.prefix)
-        elif isinstance(record, Network):
+        if isinstance(record, Network):
             self.recorded[record.name] = record
         elif isinstance(record, SubnetShare):
             self._shares[record.id] = record
+
+    def _by_owner(self) -> dict[Owner, set[Prefix]]:
+        """The blocks of each owner. Made when it is first asked for: a plan can do without."""
+        if self._blocks is None:
+            self._blocks = {}
+            for record in self._records.values():
+                if isinstance(record, BlockRecord):
+                    _add(self._blocks, record)
+        return self._blocks
 
     def _remove(self, key: str) -> None:
         self._revisions.pop(key, None)
         record = self._records.pop(key, None)
         if isinstance(record, BlockRecord):
-            self._blocks[record.node, record.identity].remove(record.prefix)
+            self._by_owner()[record.node, record.identity].remove(record.prefix)
         elif isinstance(record, SubnetShare):
             del self._shares[record.id]
 
@@ -195,8 +206,7 @@ class Ledger:
             return record
         return None
 
-    def _node(self, record: NodeRecord, owner: Owner) -> Node:
-        held = self._blocks.get(owner, ())
+    def _node(self, record: NodeRecord, held: Collection[Prefix]) -> Node:
         blocks = tuple(sorted(held) if len(held) > 1 else held)
         static = tuple([block for block in blocks if block in self._static]) if self._static else ()
         if static:
@@ -206,7 +216,7 @@ class Ledger:
     def _check_named(self, records: Iterable[NodeRecord]) -> None:
         """A node's record names its blocks: where it does not, one of them is of another time."""
         for record in records:
-            blocks = self._blocks.get((record.name, record.identity), set())
+            blocks = self._by_owner().get((record.name, record.identity), set())
             odd = set(blocks if record.blocks is None else record.blocks) ^ blocks
             if odd:
                 block = min(odd)
@@ -224,11 +234,12 @@ class Ledger:
             raise self._error(f"key {codec.META} is missing")
 
     def _check_owners(self, owners: Iterable[Owner]) -> None:
+        held = self._by_owner()
         for owner in owners:
             if self._node_record(codec.node_key(owner[0]), owner) is not None:
                 continue
-            if self._blocks.get(owner) and not self._node_record(codec.former_key(*owner), owner):
-                block = min(self._blocks[owner])
+            if held.get(owner) and not self._node_record(codec.former_key(*owner), owner):
+                block = min(held[owner])
                 raise self._error(f"block {block} belongs to node {owner[0]}, which is not there")
 
     def _error(self, text: str) -> BadInputError:
@@ -237,6 +248,10 @@ class Ledger:
 
 def _static(networks: Iterable[Network]) -> frozenset[Prefix]:
     return frozenset(address.prefix for network in networks for address in network.static)
+
+
+def _add(blocks: dict[Owner, set[Prefix]], record: BlockRecord) -> None:
+    blocks.setdefault((record.node, record.identity), set()).add(record.prefix)
 
 
 def _owners(record: Record | None) -> set[Owner]:

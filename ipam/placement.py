@@ -230,7 +230,13 @@ def _parties(draft: Draft, fresh: Iterable[Claim], refused: list[Refusal]) -> li
     """The new nodes by where they belong; those that belong nowhere are refused."""
     available = {family: pools(draft.networks, family) for family in draft.families}
     parties: dict[tuple[str, tuple[Path, ...]], _Party] = {}
+    by_name = any(pool.topology.by_host for found in available.values() for pool in found)
+    alike: dict[tuple[str, Labels], _Party] = {}  # of which nothing but the name differs
     for claim in fresh:
+        known = None if by_name else alike.get((claim.subnet, claim.labels))
+        if known is not None:
+            known.claims.append(claim)
+            continue
         where: dict[Family, tuple[Option, ...]] = {}
         try:
             for family, pools_ in available.items():
@@ -243,6 +249,7 @@ def _parties(draft: Draft, fresh: Iterable[Claim], refused: list[Refusal]) -> li
         ways = tuple(option.location.path for found in where.values() for option in found)
         party = parties.setdefault((claim.subnet, ways), _Party(claim.subnet, where, []))
         party.claims.append(claim)
+        alike[claim.subnet, claim.labels] = party
     return [parties[key] for key in sorted(parties)]
 
 
@@ -280,7 +287,7 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
         if earlier is not claim:
             if not any(refusal.node == claim.node for refusal in refused):
                 refused.append(Refusal(claim.node, _contradiction(earlier, claim)))
-        elif not all(text and text.isprintable() for text in _texts(claim)):
+        elif not _is_printable(claim):
             reason = f"node {claim.node!r}: its name, subnet and identity must be printable text"
             refused.append(Refusal(claim.node, reason))
         elif owner is not None and owner.subnet != claim.subnet:
@@ -297,9 +304,11 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
     return [claim for claim in fresh if claim.node not in contradicting], refused
 
 
-def _texts(claim: Claim) -> tuple[str, ...]:
-    labels = (text for pair in claim.labels for text in pair)
-    return claim.node, claim.subnet, claim.identity, *labels
+def _is_printable(claim: Claim) -> bool:
+    texts = [claim.node, claim.subnet, claim.identity]
+    for pair in claim.labels:
+        texts += pair
+    return all(texts) and "".join(texts).isprintable()
 
 
 def _contradiction(one: Claim, other: Claim) -> str:

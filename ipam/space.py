@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import NamedTuple
+from operator import sub
 
 from msgspec import Struct, structs
 
 from ipam.prefix import Family, Prefix, merge
 
 
-class Vertex(NamedTuple):
+class Vertex(Struct, frozen=True, gc=False):
     """What is known about one aligned prefix; a vertex that is None is wholly empty.
 
     ``load`` counts the blocks given out beneath, ``free`` the node prefixes beneath in which
@@ -35,9 +34,6 @@ class Vertex(NamedTuple):
 
 
 _Path = list[tuple["Vertex | None", bool]]
-
-# Half of the time of a batch goes into making vertices: without a detour over Vertex().
-_made = partial(tuple.__new__, Vertex)
 
 _EXCLUDED = Vertex(0, 0, 0, 0, None, None)
 
@@ -119,11 +115,11 @@ class Space(Struct, frozen=True, gc=False):
         The way goes always towards the half with less load: whatever is given out is thus spread
         evenly, and any prefix can be halved in load.
         """
-        return self._take(within, _has_free)
+        return self._take(within, shared=False)
 
     def take_shared(self, within: Prefix) -> tuple[Space, Prefix] | None:
         """Give out a block of a node prefix that is in use, the lightest; None if all are full."""
-        return self._take(within, _has_room)
+        return self._take(within, shared=True)
 
     def given(self, block: Prefix) -> Space:
         """The space after a block was given out; raises ValueError if it cannot be."""
@@ -154,31 +150,30 @@ class Space(Struct, frozen=True, gc=False):
         """The space after a block came back; raises ValueError if it was not given out."""
         return self._changed(block, given=False)
 
-    def _take(
-        self, within: Prefix, has: Callable[[Vertex | None], bool]
-    ) -> tuple[Space, Prefix] | None:
+    def _take(self, within: Prefix, *, shared: bool) -> tuple[Space, Prefix] | None:
         path: _Path = []
         vertex = self._descend(within, within.length, path)
-        if not has(vertex):
+        if not _has(vertex, shared=shared):
             return None
-        value, top = within.value, self.family.width - 1
-        for depth in range(within.length, self.node_length):
+        value, bit = within.value, 1 << (self.family.width - within.length)
+        for rest in range(self.node_length - within.length, 0, -1):
             if vertex is None:
-                path.append((None, False))
-                continue
+                path += [(None, False)] * rest
+                break
+            bit >>= 1
             zero, one = vertex.zero, vertex.one
-            right = has(one) and (
-                not has(zero) or (one.load if one else 0) < (zero.load if zero else 0)
-            )
+            right = (one.load if one else 0) < (zero.load if zero else 0)
+            if not _has(one if right else zero, shared=shared):
+                right = not right  # one of them has it, since this one has
             path.append((vertex, right))
             if right:
-                value |= 1 << (top - depth)
+                value |= bit
                 vertex = one
             else:
                 vertex = zero
         load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
         bit = ~used & (used + 1)  # the lowest that is not used
-        space = self._rebuilt(path, self._node_vertex(load + 1, used | bit))
+        space = self._rebuilt(path, vertex, self._node_vertex(load + 1, used | bit))
         shift = self.family.width - self.block_length
         block = Prefix(self.family, value | bit.bit_length() - 1 << shift, self.block_length)
         return space, block
@@ -218,7 +213,8 @@ class Space(Struct, frozen=True, gc=False):
         bit = 1 << (index & (self.blocks_per_node - 1))
         if bool(used & bit) is given:
             raise ValueError(f"{block} is {'already' if given else 'not'} given out")
-        return self._rebuilt(path, self._node_vertex(load + 1 if given else load - 1, used ^ bit))
+        after = self._node_vertex(load + 1 if given else load - 1, used ^ bit)
+        return self._rebuilt(path, vertex, after)
 
     def _filled(self, root: Vertex | None, prefix: Prefix, values: list[int]) -> Vertex | None:
         """What a vertex becomes once the blocks at these values, in order, are given out."""
@@ -266,15 +262,26 @@ class Space(Struct, frozen=True, gc=False):
         beside = self.exclude[max(0, position - 1) : position + 1]
         return any(block.overlaps(excluded) for excluded in beside)
 
-    def _rebuilt(self, path: _Path, vertex: Vertex | None) -> Space:
-        """The space with another vertex at the end of a path from the root to a node prefix."""
-        empty = 1  # free node prefixes of an empty child
+    def _rebuilt(self, path: _Path, before: Vertex | None, vertex: Vertex | None) -> Space:
+        """The space with another vertex at the end of a path from the root to a node prefix.
+
+        Every count on the way changes by as much as that of the node prefix, so that nobody has to
+        look at what is beside the path.
+        """
+        load, free, room = map(sub, _counts(vertex), _counts(before))
+        empty = 2  # free node prefixes of an empty parent
         for parent, right in reversed(path):
-            if parent is None:
-                zero, one = (None, vertex) if right else (vertex, None)
-            else:
+            if parent is not None:
                 zero, one = (parent.zero, vertex) if right else (vertex, parent.one)
-            vertex = _joined(zero, one, empty)
+                if zero is None and one is None:
+                    vertex = None
+                else:
+                    vertex = Vertex(
+                        parent.load + load, parent.free + free, parent.room + room, 0, zero, one
+                    )
+            elif vertex is not None:
+                zero, one = (None, vertex) if right else (vertex, None)
+                vertex = Vertex(load, empty + free, room, 0, zero, one)
             empty <<= 1
         return Space(self.prefix, self.node_length, self.block_length, self.exclude, vertex)
 
@@ -332,18 +339,22 @@ def _joined(zero: Vertex | None, one: Vertex | None, empty: int) -> Vertex | Non
     if zero is None:
         if one is None:
             return None
-        return _made((one.load, one.free + empty, one.room, 0, None, one))
+        return Vertex(one.load, one.free + empty, one.room, 0, None, one)
     if one is None:
-        return _made((zero.load, zero.free + empty, zero.room, 0, zero, None))
+        return Vertex(zero.load, zero.free + empty, zero.room, 0, zero, None)
     load, free, room = zero.load + one.load, zero.free + one.free, zero.room + one.room
-    return _made((load, free, room, 0, zero, one))
+    return Vertex(load, free, room, 0, zero, one)
 
 
-def _has_free(vertex: Vertex | None) -> bool:
-    """Whether an empty node prefix is left."""
-    return vertex is None or vertex.free > 0
+def _has(vertex: Vertex | None, *, shared: bool) -> bool:
+    """Whether an empty node prefix is left; or else a block in one that is in use."""
+    if vertex is None:
+        return not shared
+    return (vertex.room if shared else vertex.free) > 0
 
 
-def _has_room(vertex: Vertex | None) -> bool:
-    """Whether a block is left in a node prefix that is in use."""
-    return vertex is not None and vertex.room > 0
+def _counts(node_prefix: Vertex | None) -> tuple[int, int, int]:
+    """Load, free node prefixes and room of a node prefix."""
+    if node_prefix is None:
+        return 0, 1, 0
+    return node_prefix.load, node_prefix.free, node_prefix.room

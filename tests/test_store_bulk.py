@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam import codec
-from ipam.bulk import decode_all
-from ipam.codec import Record
+from ipam.bulk import Decoded, decode_all
+from ipam.codec import BlockRecord, NodeRecord, Record
 from ipam.errors import VpcrouterError
+from ipam.prefix import Prefix
+from ipam.store.port import KeyValue
 from tests.counts import examples
 from tests.generators import prefixes, spoilt
 
@@ -55,12 +58,25 @@ def one_by_one(key: str, value: bytes) -> Record | str:
         return f"{type(error).__name__}: {error}"
 
 
+def item(key: str, value: bytes) -> KeyValue:
+    return KeyValue(key, value, 1, 1, None)
+
+
+def decoded(items: Iterable[tuple[str, bytes]]) -> Decoded:
+    found: dict[str, list[KeyValue]] = {codec.BLOCKS: [], codec.NODES: [], "": []}
+    for key, value in items:
+        folder = next(folder for folder in found if key.startswith(folder))
+        found[folder].append(item(key, value))
+    return decode_all(found[codec.BLOCKS], found[codec.NODES], found[""])
+
+
 def at_once(key: str, value: bytes) -> Record | str:
     try:
-        (record,) = decode_all([(key, value)])
+        found = decoded([(key, value)])
     except VpcrouterError as error:
         return f"{type(error).__name__}: {error}"
-    return record
+    records: list[Record] = [*found.blocks, *found.nodes, *found.rest]
+    return records.pop()
 
 
 @given(_KEYS, _BYTES)
@@ -72,6 +88,50 @@ def test_each_record_is_read_as_by_itself(key: str, value: bytes) -> None:
 @given(st.lists(st.tuples(_KEYS, _BYTES), max_size=8))
 @settings(max_examples=examples(test=100, prove=20_000))
 def test_all_are_read_in_their_order(items: list[tuple[str, bytes]]) -> None:
-    wanted = [one_by_one(key, value) for key, value in items]
-    if not any(isinstance(record, str) for record in wanted):
-        assert list(decode_all(items)) == wanted
+    values = dict(sorted(items))
+    wanted = {key: one_by_one(key, value) for key, value in values.items()}
+    if any(isinstance(record, str) for record in wanted.values()):
+        return
+    found = decoded(values.items())
+    assert found.blocks == [wanted[key] for key in wanted if key.startswith(codec.BLOCKS)]
+    assert found.nodes == [wanted[key] for key in wanted if key.startswith(codec.NODES)]
+
+
+_BLOCKS = [Prefix.parse(f"10.0.0.{64 * number}/26") for number in range(3)]
+
+
+@st.composite
+def small_stores(draw: st.DrawFn) -> dict[str, bytes]:
+    """Two nodes and three blocks, which mostly agree."""
+    owners = [draw(st.sampled_from((("n1", "i-1"), ("n2", "i-2"), ("n2", "i-3")))) for _ in _BLOCKS]
+    there = [draw(st.sampled_from((True, True, True, False))) for _ in _BLOCKS]
+    pairs = list(zip(_BLOCKS, owners, there, strict=True))
+    records: dict[str, Record] = {
+        codec.block_key(block): BlockRecord(block, *owner, "t")
+        for block, owner, held in pairs
+        if held
+    }
+    for name, identity in (("n1", "i-1"), ("n2", "i-2")):
+        named = [block for block, owner, _ in pairs if owner == (name, identity)]
+        named += draw(st.lists(st.sampled_from(_BLOCKS), max_size=1)) if draw(_SELDOM) else []
+        key = draw(st.sampled_from((codec.node_key(name), codec.node_key(name), "/nodes/%6E1")))
+        records[key] = NodeRecord(name, identity, "a", "t", tuple(named))
+    if draw(_SELDOM):
+        records[codec.former_key("n2", "i-3")] = NodeRecord("n2", "i-3", "a", "t", ())
+    return {key: codec.encode(records[key]) for key in sorted(records)}
+
+
+_SELDOM = st.sampled_from((False, False, False, True))
+
+
+@given(small_stores())
+@settings(max_examples=examples(test=500, prove=20_000))
+def test_records_agree_where_each_block_is_named_once_by_its_owner(store: dict[str, bytes]) -> None:
+    records = {key: codec.decode(key, value) for key, value in store.items()}
+    nodes = [record for record in records.values() if isinstance(record, NodeRecord)]
+    named = [(block, node.name, node.identity) for node in nodes for block in node.blocks or ()]
+    blocks = [r for r in records.values() if isinstance(r, BlockRecord)]
+    held = [(block.prefix, block.node, block.identity) for block in blocks]
+    plain = len({node.name for node in nodes}) == len(nodes)
+    plain = plain and not any(key.startswith(codec.FORMER) for key in store)
+    assert decoded(store.items()).agree == (plain and sorted(named) == sorted(held))

@@ -20,6 +20,7 @@ from ipam.prefix import Family, canonical_address
 from vpcrouter.jsonfile import (
     JsonObject,
     UnlikeError,
+    is_plain,
     parse_json,
     parse_typed,
     printable,
@@ -237,6 +238,9 @@ _NO_SPEC = _Spec()
 def parse_usual_nodes(content: bytes) -> Inventory:
     """The nodes in a list that is as it should be. Raises UnlikeError for any other."""
     items = parse_typed(_LIST, content).items
+    if not is_plain(content):
+        for item in items:
+            _check_printable(item)
     try:
         nodes = {item.metadata.name: _usual_node(item) for item in items}
     except BadInputError as error:
@@ -246,18 +250,23 @@ def parse_usual_nodes(content: bytes) -> Inventory:
     return _inventory(nodes)
 
 
+def _check_printable(item: _Item) -> None:
+    metadata, spec, status = item.metadata, item.spec or _NO_SPEC, item.status
+    texts = [metadata.name, metadata.uid, metadata.deletion, spec.provider_id]
+    texts += [taint.key for taint in spec.taints or ()]
+    texts += (metadata.labels or {}).values()
+    for address in status.addresses or ():
+        texts += (address.type, address.address)
+    for condition in status.conditions or ():
+        texts += (condition.type, condition.status)
+    printable("".join(filter(None, texts)))
+
+
 def _usual_node(item: _Item) -> KubernetesNode:
     metadata, spec, status = item.metadata, item.spec or _NO_SPEC, item.status
     labels = _usual_labels(metadata.labels or {})
     addresses, conditions = status.addresses or (), status.conditions or ()
-    taints = [taint.key for taint in spec.taints or ()]
-    texts = [metadata.name, metadata.uid, metadata.deletion, spec.provider_id, *taints]
-    texts += labels.values()
-    for address in addresses:
-        texts += (address.type, address.address)
-    for condition in conditions:
-        texts += (condition.type, condition.status)
-    printable("".join(filter(None, texts)))
+    taints = [taint.key for taint in spec.taints] if spec.taints else ()
     return KubernetesNode(
         name=metadata.name,
         uid=metadata.uid or None,
@@ -265,7 +274,7 @@ def _usual_node(item: _Item) -> KubernetesNode:
         addresses=tuple([_internal(a.address) for a in addresses if a.type == "InternalIP"]),
         spot=_is_spot(labels),
         cordoned=spec.unschedulable or False,
-        leaving=not _LEAVING_TAINTS.isdisjoint(taints) or bool(metadata.deletion),
+        leaving=bool(metadata.deletion) or not _LEAVING_TAINTS.isdisjoint(taints),
         ready=[_known(c.status) for c in conditions if c.type == _READY] == ["True"],
         labels=labels,
         pods=_usual_pods(status.allocatable) or _usual_pods(status.capacity),

@@ -158,6 +158,14 @@ def parse_typed(decoder: msgspec.json.Decoder[_Typed], content: bytes) -> _Typed
         raise UnlikeError from error
 
 
+def is_plain(content: bytes) -> bool:
+    """Whether every text in a JSON file can be printed on one line, seen without looking at one.
+
+    JSON has control characters as escapes only, but for DEL.
+    """
+    return content.isascii() and b"\\" not in content and b"\x7f" not in content
+
+
 def printable(text: str) -> str:
     """The text. Raises UnlikeError where it cannot be printed on one line."""
     if not text.isprintable():

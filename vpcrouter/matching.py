@@ -63,7 +63,10 @@ class KubernetesNode(msgspec.Struct, frozen=True, gc=False):
     def primary_addresses(self) -> Mapping[Family, str]:
         """Its first address of each family."""
         addresses = self.addresses
-        return dict(addresses if len(addresses) < 2 else reversed(addresses))
+        if len(addresses) == 1:
+            ((family, address),) = addresses
+            return {family: address}
+        return dict(reversed(addresses))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def compare(observation: Observation, inventory: Inventory, state: State) -> Mem
     matched = match_interfaces(candidates, observation.interfaces, named)
     members = _members(observation, candidates, matched.interfaces)
     claims = claims_of(members, state.networks)
-    absent, notes = _absent(observation, inventory, state)
+    absent, notes = _absent(observation, inventory, members, state)
     problems = tuple(sorted((*inventory.problems, *matched.problems)))
     return Membership(members, claims, absent, problems, notes)
 
@@ -90,8 +90,10 @@ def claims_of(members: Mapping[str, Member], networks: Iterable[Network]) -> tup
     """What the members would ask of these networks, with the labels that their levels ask for."""
     asked = {label for network in networks for label in network.topology.labels}
     return tuple(
-        Claim(name, member.interface.subnet, member.node.identity, _labels(member.node, asked))
-        for name, member in members.items()
+        [
+            Claim(name, member.interface.subnet, member.node.identity, _labels(member.node, asked))
+            for name, member in members.items()
+        ]
     )
 
 
@@ -126,14 +128,15 @@ def _members(
 
 
 def _absent(
-    observation: Observation, inventory: Inventory, state: State
+    observation: Observation, inventory: Inventory, members: Mapping[str, Member], state: State
 ) -> tuple[tuple[Owner, ...], tuple[Problem, ...]]:
     """Owners that the node list does not have: those that are gone, and notes on the others."""
-    listed = {node.name: node.identity for node in inventory.nodes}
     owners = list(state.owners())
-    absent = [owner for owner in owners if listed.get(owner.name) != owner.identity]
-    if not absent:
+    others = [owner for owner in owners if not _is_member(owner, members)]
+    if not others:
         return (), ()
+    listed = {node.name: node.identity for node in inventory.nodes}
+    absent = [owner for owner in others if listed.get(owner.name) != owner.identity]
     ended = {o for o in absent if _has_ended(observation, o)}
     there = _described_instances(observation)
     vanished = {o for o in absent if there and _is_instance(o) and o.identity not in there}
@@ -145,6 +148,11 @@ def _absent(
         if owner not in gone
     ]
     return tuple(sorted(gone, key=_order)), tuple(sorted(notes))
+
+
+def _is_member(owner: Owner, members: Mapping[str, Member]) -> bool:
+    member = members.get(owner.name)
+    return member is not None and member.node.identity == owner.identity
 
 
 def _why(owner: Owner, listed: Iterable[str], *, suspicious: bool) -> str:

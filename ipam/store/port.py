@@ -9,8 +9,10 @@ though after an UnavailableError it may have happened (write an owner token and 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from msgspec import Struct
@@ -32,6 +34,12 @@ class RangeResult:
 
     revision: int
     items: tuple[KeyValue, ...]
+
+    def under(self, prefix: str) -> tuple[KeyValue, ...]:
+        """Those of a longer prefix."""
+        start = bisect_left(self.items, prefix, key=attrgetter("key"))
+        end = bisect_left(self.items, True, start, key=lambda item: not item.key.startswith(prefix))
+        return self.items[start:end]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -19,7 +19,7 @@ import msgspec
 from ipam.errors import BadInputError
 from ipam.prefix import Family, canonical_address
 from vpcrouter.fabric.port import InstanceState, NetworkInterface
-from vpcrouter.jsonfile import JsonObject, UnlikeError, parse_typed, printable
+from vpcrouter.jsonfile import JsonObject, UnlikeError, is_plain, parse_typed, printable
 
 _SETTLED = (None, "", "attached", "detached")
 
@@ -198,21 +198,17 @@ _NO_ATTACHMENT = _Attachment()
 
 @dataclass(frozen=True, slots=True)
 class UsualMachines:
-    """As they were decoded by their types. All raise UnlikeError."""
+    """As they were decoded by their types, all texts printable. All raise UnlikeError."""
 
     described: _Described
 
     def vpcs(self) -> set[str | None]:
         """The VPCs that any interface is in."""
-        return {printable(i.vpc_id) if i.vpc_id else None for i in self._interfaces}
+        return {i.vpc_id or None for i in self._interfaces}
 
     def interfaces(self, vpc: str, subnets: Collection[str]) -> tuple[NetworkInterface, ...]:
         """Those of a VPC."""
-        mine = [
-            i
-            for i in self._interfaces
-            if not i.vpc_id or i.vpc_id == vpc or printable(i.vpc_id) == vpc
-        ]
+        mine = [i for i in self._interfaces if not i.vpc_id or i.vpc_id == vpc]
         found = sorted(map(_usual_interface, mine), key=attrgetter("id"))
         twice = any(one.id == other.id for one, other in pairwise(found))
         if twice or not {item.subnet_id for item in mine} <= set(subnets):
@@ -221,12 +217,12 @@ class UsualMachines:
 
     def instances(self) -> Mapping[str, InstanceState]:
         """The state of each instance."""
-        return {printable(item.instance_id): item.state.name for item in self._instances()}
+        return {item.instance_id: item.state.name for item in self._instances()}
 
     def tags(self) -> Mapping[str, Mapping[str, str]]:
         """The tags of each instance that has any."""
         return {
-            item.instance_id: {printable(t.key): printable(t.value or "") for t in item.tags}
+            item.instance_id: {t.key: t.value or "" for t in item.tags}
             for item in self._instances()
             if item.tags
         }
@@ -243,6 +239,8 @@ class UsualMachines:
 def usual_machines(path: Path, content: bytes) -> tuple[JsonObject, UsualMachines]:
     """A file without its interfaces and instances, and those. Raises UnlikeError."""
     described = parse_typed(_DESCRIBED, content)
+    if not is_plain(content):
+        _check_printable(described)
     rest: dict[str, object] = {
         "Vpcs": described.vpcs,
         "Subnets": described.subnets,
@@ -255,12 +253,21 @@ def usual_machines(path: Path, content: bytes) -> tuple[JsonObject, UsualMachine
     return JsonObject(path, "", rest), UsualMachines(described)
 
 
+def _check_printable(described: _Described) -> None:
+    for item in described.network_interfaces or ():
+        attachment = item.attachment or _NO_ATTACHMENT
+        texts = [item.network_interface_id, item.subnet_id, item.vpc_id]
+        texts += (attachment.instance_id, attachment.status)
+        printable("".join(filter(None, (*texts, *_texts_of_addresses(item)))))
+    for reservation in described.reservations or ():
+        for instance in reservation.instances or ():
+            pairs = [(tag.key, tag.value) for tag in instance.tags or ()]
+            texts = [instance.instance_id, *chain.from_iterable(pairs)]
+            printable("".join(filter(None, texts)))
+
+
 def _usual_interface(item: _Interface) -> NetworkInterface:
     attachment = item.attachment or _NO_ATTACHMENT
-    printable(
-        f"{item.network_interface_id}{item.subnet_id}{item.vpc_id}"
-        f"{attachment.instance_id}{attachment.status}"
-    )
     return NetworkInterface(
         id=item.network_interface_id,
         subnet=item.subnet_id,
@@ -273,12 +280,16 @@ def _usual_interface(item: _Interface) -> NetworkInterface:
 
 
 def _usual_addresses(item: _Interface) -> Mapping[Family, tuple[str, ...]]:
+    try:
+        return _by_family([text for text in _texts_of_addresses(item) if text])
+    except BadInputError as error:
+        raise UnlikeError from error
+
+
+def _texts_of_addresses(item: _Interface) -> list[str | None]:
     texts = [item.private_ip_address]
     if item.private_ip_addresses:
         texts += [other.private_ip_address for other in item.private_ip_addresses]
     if item.ipv6_addresses:
         texts += [other.ipv6_address for other in item.ipv6_addresses]
-    try:
-        return _by_family([printable(text) for text in texts if text])
-    except BadInputError as error:
-        raise UnlikeError from error
+    return texts
