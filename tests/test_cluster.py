@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import pytest
 from ipam.claims import Claims
 from ipam.errors import BadInputError, UnavailableError
 from ipam.prefix import Family, Prefix
+from ipam.room import Room
 from ipam.store.port import Put
 from tests.test_inventory import node
 from tests.vpcs import Document, vpc_document, write_document
-from vpcrouter.cluster import REFUSED, SHORT, Cluster
+from vpcrouter.cluster import REFUSED, SHORT, Cluster, View
 from vpcrouter.matching import NO_ADDRESS, NO_INTERFACE, SAME_ADDRESS
 from vpcrouter.membership import NOT_LISTED
-from vpcrouter.model import Action, Entry, Step
+from vpcrouter.model import Action, Entry, Plan, Snapshot, Step
 from vpcrouter.ownership import RouteRecord, Stage, encode_route, route_key
 from vpcrouter.problems import Problem
 
@@ -188,7 +189,9 @@ def test_networks_that_are_used_up_are_a_problem_of_the_nodes_left_over(tmp_path
 
 def test_imagining_a_cluster_starts_from_nothing(tmp_path: Path) -> None:
     path = write(tmp_path, NAMES)
-    Cluster.open(path).joined()
+    joined = Cluster.open(path)
+    joined.joined()
+    joined.close()
     before = files(tmp_path)
     cluster = Cluster.imagine(path)
     assert len(cluster.present().snapshot.blocks[Family.IPV4]) == 0
@@ -214,6 +217,41 @@ def test_recorded_entries_are_ours_in_another_process_too(tmp_path: Path, stage:
     assert POD not in table.foreign
     assert table.limit[Family.IPV4] == 6
     assert (tmp_path / "state" / "test.db.tables.json").exists()
+
+
+@pytest.mark.parametrize("look", [Cluster.planned, Cluster.joined])
+def test_a_node_joins_where_the_entries_have_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Cluster], View]
+) -> None:
+    first = Cluster.open(write(tmp_path, ["a0", "a1", "b0"]))
+    first.joined()
+    create(first, Stage.DONE)
+    path = write(tmp_path, ["a0", "a1", "a2", "b0"])
+    (usual,) = Cluster.open(path).planned().state.blocks("a2")
+
+    def full_there(made: Plan, snapshot: Snapshot, slack: float) -> Room:
+        assert (len(snapshot.nodes), len(snapshot.blocks[Family.IPV4]), slack) == (4, 3, 0.05)
+        assert [table.id for table in made.tables] == ["rtb-a", "rtb-b"]
+        return Room(({usual.ancestor(usual.length - 1): 0},))
+
+    monkeypatch.setattr("vpcrouter.planner.headroom.headroom", full_there)
+    (elsewhere,) = look(Cluster.open(path)).state.blocks("a2")
+    assert not usual.ancestor(usual.length - 1).contains(elsewhere)
+
+
+def test_nobody_asks_for_room_before_there_are_entries_or_new_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> Room:
+        raise AssertionError("asked for room")
+
+    monkeypatch.setattr("vpcrouter.planner.headroom.headroom", asked)
+    cluster = Cluster.open(write(tmp_path, NAMES[:5]))
+    cluster.joined()
+    create(cluster, Stage.DONE)
+    cluster.joined()
+    with pytest.raises(AssertionError, match="asked for room"):
+        Cluster.open(write(tmp_path, NAMES)).planned()
 
 
 def test_entries_that_were_not_recorded_are_foreign(tmp_path: Path) -> None:
