@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
@@ -212,6 +212,29 @@ def test_while_entries_are_left_a_node_gets_one_of_its_own() -> None:
     assert [change.interface for change in changed] == ["eni-late"]
     assert planned.parts[0].max_load == 0
     assert not planned.stale
+
+
+@pytest.mark.parametrize("event", [Failed, Left])
+def test_nothing_is_known_once_only_those_to_avoid_are_left(
+    event: Callable[[str], Event],
+) -> None:
+    limits = {Family.IPV4: 1}
+    nodes = [
+        Node("better", "s", "eni-better", {}),
+        Node("avoided", "s", "eni-avoided", {}, capacity=8.0, avoid=True),
+        Node("owner", "s", "eni-owner", {}, forwards=False),
+    ]
+    blocks = [
+        Block(Prefix.parse("10.0.0.0/28"), "avoided", 1.0),
+        Block(Prefix.parse("10.0.0.64/28"), "owner", 1.0),
+    ]
+    subnet = Subnet("s", "a", "t", (Prefix.parse("10.0.0.0/24"),))
+    cluster = snapshot([subnet], nodes, blocks, [RouteTable("t", limits, limits)])
+    world, planned = World.of(cluster), Planned.of(cluster, 0.0)
+    assert planned.parts[0].carried.bound > 1.9
+    planned, _ = planned.after(event("better"))
+    check(world.after(event("better")), planned, 0.0)
+    assert planned.stale
 
 
 def test_who_is_not_there_is_named() -> None:

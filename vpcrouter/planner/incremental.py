@@ -11,7 +11,7 @@ The lower bound is carried (see ``carried``) and drifts from the truth; a full p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -141,18 +141,18 @@ class Planned:
             for part in self.parts
         ]
         moved = {**self.moved, index: tuple(blocks)}
-        return replace(self, roster=roster, parts=tuple(parts), moved=moved)
+        return replace(self, roster=roster, parts=_known(roster, index, parts), moved=moved)
 
     def _left(self, index: int) -> Planned:
         gone = self._blocks_of(index)
         roster = self.roster.left(index)
         parts = [part.left(roster, index, gone) for part in self.parts]
-        return replace(self, roster=roster, parts=tuple(parts))
+        return replace(self, roster=roster, parts=_known(roster, index, parts))
 
     def _failed(self, index: int) -> Planned:
         roster = self.roster.failed(index)
         parts = [part.failed(roster, index) for part in self.parts]
-        return replace(self, roster=roster, parts=tuple(parts))
+        return replace(self, roster=roster, parts=_known(roster, index, parts))
 
     def _recovered(self, index: int) -> Planned:
         before, roster = self.roster, self.roster.recovered(index)
@@ -160,7 +160,7 @@ class Planned:
         if index not in before.able:
             blocks = self._blocks_of(index)
             parts = [part.revived(roster, index, blocks) for part in parts]
-        return replace(self, roster=roster, parts=tuple(parts))
+        return replace(self, roster=roster, parts=_known(roster, index, parts))
 
     def _weighed(self, prefix: Prefix, weight: float) -> Planned:
         parts = [part.weighed(self.roster, prefix, weight) for part in self.parts]
@@ -189,6 +189,16 @@ class Planned:
                 theirs = None if was is None else before.roster.interface(was)
                 found.append(Changed(new.table.id, destination, mine, theirs))
         return tuple(found)
+
+
+def _known(roster: Roster, node: int, parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts after something has happened to a node, with no bound where it may not hold.
+
+    Where its subnet has nobody better, nodes to be avoided forward for others after all, and more
+    is possible than before.
+    """
+    has_better = any(True for _ in roster.forwarders(roster.home(node)))
+    return tuple(part if has_better else part.lapsed() for part in parts)
 
 
 def _first_at(owner: Positions, order: Ints, node: int) -> int:

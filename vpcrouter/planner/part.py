@@ -84,7 +84,7 @@ class Part:
     def joined(self, roster: Roster, node: int, blocks: Sequence[Block]) -> Part:
         """A node with its blocks."""
         if not self.clear:
-            return self._lapsed()
+            return self.lapsed()
         edit = _Edit(self, roster)
         home = roster.home(node)
         for block in blocks:
@@ -95,7 +95,7 @@ class Part:
     def left(self, roster: Roster, node: int, blocks: Sequence[Prefix]) -> Part:
         """A node is gone with its blocks."""
         if not self.clear:
-            return self._lapsed()
+            return self.lapsed()
         edit = _Edit(self, roster)
         weight = sum(edit.remove(block) for block in blocks if block.family is self.family)
         edit.replace_hop(node)
@@ -108,7 +108,7 @@ class Part:
     def failed(self, roster: Roster, node: int) -> Part:
         """A node is not healthy."""
         if not self.clear:
-            return self._lapsed()
+            return self.lapsed()
         edit = _Edit(self, roster)
         edit.replace_hop(node)
         return edit.result()
@@ -116,7 +116,7 @@ class Part:
     def revived(self, roster: Roster, node: int, blocks: Sequence[Prefix]) -> Part:
         """A node is healthy that never was; it may keep what it owns."""
         if not self.clear:
-            return self._lapsed()
+            return self.lapsed()
         edit = _Edit(self, roster)
         weight = sum(edit.weight(block) for block in blocks if block.family is self.family)
         return self.without(weight / roster.least[roster.home(node)], 0)
@@ -126,7 +126,7 @@ class Part:
         if block.family is not self.family:
             return self
         if not self.clear:
-            return self._lapsed()
+            return self.lapsed()
         edit = _Edit(self, roster)
         less, owner = edit.weigh(block, weight, self.factors)
         if less <= 0:
@@ -134,7 +134,7 @@ class Part:
         entries = 1 if owner in roster.able else 0
         return edit.result().without(less / roster.least[roster.home(owner)], entries)
 
-    def _lapsed(self) -> Part:
+    def lapsed(self) -> Part:
         """The same after an event that is not followed: of what was known no bound is left."""
         return replace(self, carried=NOTHING)
 
