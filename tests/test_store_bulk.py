@@ -86,7 +86,7 @@ def test_each_record_is_read_as_by_itself(key: str, value: bytes) -> None:
 
 
 @given(st.lists(st.tuples(_KEYS, _BYTES), max_size=8))
-@settings(max_examples=examples(test=100, prove=20_000))
+@settings(max_examples=examples(test=100, prove=4_000))
 def test_all_are_read_in_their_order(items: list[tuple[str, bytes]]) -> None:
     values = dict(sorted(items))
     wanted = {key: one_by_one(key, value) for key, value in values.items()}
@@ -125,7 +125,7 @@ _SELDOM = st.sampled_from((False, False, False, True))
 
 
 @given(small_stores())
-@settings(max_examples=examples(test=500, prove=20_000))
+@settings(max_examples=examples(test=200, prove=4_000))
 def test_records_agree_where_each_block_is_named_once_by_its_owner(store: dict[str, bytes]) -> None:
     records = {key: codec.decode(key, value) for key, value in store.items()}
     nodes = [record for record in records.values() if isinstance(record, NodeRecord)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 
 from ipam.model import Claim, Network, State, state
+from ipam.networks import changed
 from ipam.placement import grow, join
 from ipam.prefix import Family, Prefix, merge
+from ipam.topology import Level, LevelKind, NamedGroup, topology
 from tests.clusters import Files
 from tests.commands import Runner, is_one_line
 from tests.counts import examples
@@ -19,6 +22,8 @@ from tests.view_states import blocks_of, states
 from vpcrouter.views.fragments import fragmentation, fragments
 from vpcrouter.views.free import Free, Ground, grounds
 from vpcrouter.views.tree import Branch, Kind, trees
+
+V4 = Family.IPV4
 
 
 def free_blocks(now: State, ground: Ground) -> set[Prefix]:
@@ -124,6 +129,28 @@ def test_a_tree_has_every_subnet_and_group_once(now: State) -> None:
         groups = [p for b in mine if b.kind is Kind.GROUP for p in b.prefixes]
         assert sorted(subnets) == sorted(share.prefixes)
         assert sorted(groups) == sorted(share.groups)
+
+
+def test_a_place_that_came_later_is_inside_the_subnet_of_which_it_got_a_part() -> None:
+    pods = Network("pods", (Prefix.parse("10.0.0.0/29"),), {V4: 31}, {V4: 31})
+    labels, budget = (("kind", "big"),), {V4: 4}
+    now = join(state("test", [pods]), [Claim("n1", "s1", "i1", labels)], budget).state
+    big = NamedGroup("big", labels=labels, weight=0.5)
+    divided = topology([Level(LevelKind.GROUPS), Level(LevelKind.SUBNET)], [big])
+    now = changed(now, (replace(pods, topology=divided),))
+    now = join(now, [Claim("n1", "s1", "i2", labels)], budget).state
+    (tree,) = trees(now, {})
+    found = [
+        (level, branch.kind, branch.name, *map(str, branch.prefixes))
+        for level, branch in tree.walk(tree.height)
+    ]
+    assert found == [
+        (0, Kind.NETWORK, "pods", "10.0.0.0/29"),
+        (1, Kind.SUBNET, "s1", "10.0.0.0/30"),
+        (2, Kind.GROUP, "10.0.0.0/31", "10.0.0.0/31"),
+        (2, Kind.PLACE, "group big", "10.0.0.2/31"),
+        (3, Kind.GROUP, "10.0.0.2/31", "10.0.0.2/31"),
+    ]
 
 
 # What lies apart

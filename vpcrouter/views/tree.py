@@ -2,7 +2,8 @@
 
 Every branch says what is given out of its prefixes and what is left. A network that has addresses
 of both families is two trees. A prefix group that is wider than the places inside its subnet stands
-beside those that it holds; all others lie apart from their siblings.
+beside those that it holds; all others lie apart from their siblings. A place around subnets that
+came later than they did may have got a part of what one of them has: that is inside the subnet.
 """
 
 from __future__ import annotations
@@ -114,27 +115,42 @@ def _outline(state: State, ground: Ground) -> _Draft:
         if prefix.family is ground.family
     )
     subnets = {subnet_segment(id_): id_ for id_ in state.subnets}
-    outer = [(path, prefix) for _, path, prefix in places if not set(path) & set(subnets)]
-    inner = [(path, prefix) for _, path, prefix in places if set(path) & set(subnets)]
-    for path, prefix in outer:
-        _descend(root, path, subnets).prefixes.append(prefix)
+    owners = {
+        prefix: subnet_segment(share.id)
+        for share in state.subnets.values()
+        for prefix in share.prefixes
+        if ground.holds(prefix)
+    }
+    owned = _Around(((segment,), prefix) for prefix, segment in owners.items())
+    outer: list[tuple[Path, Prefix]] = []
+    inner: list[tuple[Path, Prefix]] = []
+    for _, path, prefix in places:
+        part_of_subnet = prefix not in owners and owned.path(prefix)
+        (inner if set(path) & set(subnets) or part_of_subnet else outer).append((path, prefix))
     around = _Around(outer)
-    for share in state.subnets.values():
-        for prefix in share.prefixes:
-            if ground.holds(prefix):
-                path = (*around.path(prefix), subnet_segment(share.id))
-                _descend(root, path, subnets).prefixes.append(prefix)
-    inside = _Around(inner)
-    for path, prefix in inner:
+    homes = [((*around.path(prefix), segment), prefix) for prefix, segment in owners.items()]
+    home = _Around(homes)
+    inner = [(_inside(home.path(prefix), path), prefix) for path, prefix in inner]
+    for path, prefix in (*outer, *homes, *inner):
         _descend(root, path, subnets).prefixes.append(prefix)
+    inside = _Around(inner)
     for share in state.subnets.values():
         for group in share.groups:
             if ground.holds(group):
-                path = inside.path(group) or (*around.path(group), subnet_segment(share.id))
+                path = inside.path(group) or home.path(group)
                 parent, name = _descend(root, path, subnets), str(group)
                 made = _Draft(Kind.GROUP, name, (*path, name), share.id, [group])
                 parent.children[made.path] = made
     return root
+
+
+def _inside(home: Path, path: Path) -> Path:
+    """The path of a place once it is inside a subnet of that path; as it is where there is none."""
+    if not home:
+        return path
+    *around, subnet = home
+    rest = [segment for segment in path if segment != subnet]
+    return (*home, *(rest[len(around) :] if rest[: len(around)] == around else rest))
 
 
 def _descend(root: _Draft, path: Path, subnets: Mapping[str, str]) -> _Draft:
