@@ -81,6 +81,8 @@ def join(
             reason = _admit(draft, claim, pickers)
             if reason is not None:
                 refused.append(Refusal(claim.node, reason))
+        for picker in pickers:
+            picker.settle()
     for family in draft.families:
         groups.fit(draft, family, budget.get(family, 0))  # further prefixes made new groups
     return Outcome(draft.state(), tuple(sorted(refused, key=lambda refusal: refusal.node)))
@@ -173,6 +175,7 @@ def grow(
                 reason = _exhausted(draft, name, node.subnet, family, where)
                 return Outcome(state, (Refusal(name, reason),))
             owned.append(block)
+        picker.settle()
         if family in budget:
             groups.fit(draft, family, budget[family])
     draft.put_node(structs.replace(node, blocks=tuple(sorted(owned))))
@@ -279,7 +282,7 @@ def _fresh(draft: Draft, claims: Iterable[Claim]) -> tuple[list[Claim], list[Ref
     fresh: list[Claim] = []
     refused: list[Refusal] = []
     by_node: dict[str, Claim] = {}
-    for claim in sorted(set(claims)):
+    for claim in sorted(dict.fromkeys(claims)):  # which leaves them in their order
         earlier = by_node.setdefault(claim.node, claim)
         known = draft.nodes.get(claim.node)
         same = known is not None and known.identity == claim.identity
@@ -341,6 +344,8 @@ def _admit(draft: Draft, claim: Claim, pickers: Sequence[Picker]) -> str | None:
     for picker in pickers:
         block = picker.pick()
         if block is None:
+            for each in pickers:
+                each.settle()
             for other in given:
                 draft.release(claim.subnet, other)
             return _exhausted(draft, claim.node, claim.subnet, picker.family, picker.options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from operator import sub
 
 from msgspec import Struct, structs
@@ -34,6 +35,8 @@ class Vertex(Struct, frozen=True, gc=False):
 
 
 _Path = list[tuple["Vertex | None", bool]]
+
+_KNOWN_ORDERS = 12  # halvings of an empty prefix of which the order is kept: 4,096 numbers
 
 _EXCLUDED = Vertex(0, 0, 0, 0, None, None)
 
@@ -117,6 +120,15 @@ class Space(Struct, frozen=True, gc=False):
         """
         return self._take(within, shared=False)
 
+    def free_blocks(self, within: Prefix) -> Iterator[Prefix]:
+        """What ``take_free`` gives out of a prefix one after the other, if nothing else changes.
+
+        Nothing is given out by that: a batch is looked at first, and then given out at once.
+        """
+        bits = self.family.width - within.length
+        for value in self._free_values(self._vertex(within), within.value, bits):
+            yield Prefix(self.family, value, self.block_length)
+
     def take_shared(self, within: Prefix) -> tuple[Space, Prefix] | None:
         """Give out a block of a node prefix that is in use, the lightest; None if all are full."""
         return self._take(within, shared=True)
@@ -177,6 +189,37 @@ class Space(Struct, frozen=True, gc=False):
         shift = self.family.width - self.block_length
         block = Prefix(self.family, value | bit.bit_length() - 1 << shift, self.block_length)
         return space, block
+
+    def _free_values(self, vertex: Vertex | None, value: int, bits: int) -> Iterator[int]:
+        """The addresses of those blocks; a vertex has so many bits below it, and starts there."""
+        node_bits = self.family.width - self.node_length
+        if vertex is None and bits - node_bits <= _KNOWN_ORDERS:
+            for index in _evenly(bits - node_bits):
+                yield value | index << node_bits
+            return
+        if not _has(vertex, shared=False):
+            return
+        if bits == node_bits:
+            used = vertex.used if vertex is not None else 0
+            index = (~used & (used + 1)).bit_length() - 1  # the lowest that is not used
+            yield value | index << self.family.width - self.block_length
+            return
+        bits -= 1
+        zero, one = (vertex.zero, vertex.one) if vertex is not None else (None, None)
+        zeros = self._free_values(zero, value, bits)
+        ones = self._free_values(one, value | 1 << bits, bits)
+        low, high = zero.load if zero else 0, one.load if one else 0
+        while True:
+            right = high < low
+            found = next(ones if right else zeros, None)
+            if found is None:
+                yield from zeros if right else ones
+                return
+            yield found
+            if right:
+                high += 1
+            else:
+                low += 1
 
     def _vertex(self, prefix: Prefix) -> Vertex | None:
         """As ``_descend``, without a path: this is asked for every group whenever a node joins."""
@@ -344,6 +387,18 @@ def _joined(zero: Vertex | None, one: Vertex | None, empty: int) -> Vertex | Non
         return Vertex(zero.load, zero.free + empty, zero.room, 0, zero, None)
     load, free, room = zero.load + one.load, zero.free + one.free, zero.room + one.room
     return Vertex(load, free, room, 0, zero, one)
+
+
+@cache
+def _evenly(halvings: int) -> tuple[int, ...]:
+    """In which order the parts of an empty prefix are taken, always from the lighter half.
+
+    They are the numbers from 0 on with their bits in reverse (van der Corput).
+    """
+    if not halvings:
+        return (0,)
+    half = _evenly(halvings - 1)
+    return tuple(part | side << halvings - 1 for part in half for side in (0, 1))
 
 
 def _has(vertex: Vertex | None, *, shared: bool) -> bool:

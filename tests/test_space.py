@@ -14,6 +14,7 @@ from tests.counts import examples
 TOP = Prefix.parse("10.0.0.0/25")
 NODE, BLOCK = 28, 30
 ALL = list(blocks_of(TOP, BLOCK))
+TOPS = [within for length in range(TOP.length, NODE + 1) for within in blocks_of(TOP, length)]
 inside = st.builds(
     lambda value, length: Prefix(Family.IPV4, TOP.value + value, 32).ancestor(length),
     st.integers(0, 127),
@@ -108,6 +109,35 @@ def test_every_history_agrees_with_a_set_of_blocks(
         pair.release(block)
     assert pair.space == before == Space.empty(TOP, NODE, BLOCK, exclude)
     assert before.measure(TOP) == first
+
+
+@given(excludes, st.lists(st.sampled_from(ALL), max_size=20), st.sampled_from(TOPS))
+@settings(max_examples=examples(test=200, prove=10_000))
+def test_the_blocks_to_come_are_those_that_are_taken_one_by_one(
+    exclude: tuple[Prefix, ...], before: list[Prefix], within: Prefix
+) -> None:
+    pair = Pair(exclude)
+    for block in before:
+        pair.give(block)
+    coming, taken = pair.space.free_blocks(within), []
+    space = pair.space
+    while (found := space.take_free(within)) is not None:
+        space, block = found
+        taken.append(block)
+    assert list(coming) == taken
+    assert pair.space.given_all(taken) == space
+
+
+def test_of_a_large_empty_prefix_one_block_is_told_at_a_time() -> None:
+    space = Space.empty(Prefix.parse("fd00::/40"), 64, 64, ())
+    some = [block for block, _ in zip(space.free_blocks(space.prefix), range(5), strict=False)]
+    assert [str(block) for block in some] == [
+        "fd00::/64",
+        "fd00:0:80::/64",
+        "fd00:0:40::/64",
+        "fd00:0:c0::/64",
+        "fd00:0:20::/64",
+    ]
 
 
 @given(excludes, st.lists(st.sampled_from(ALL), max_size=20), st.lists(st.sampled_from(ALL)))
