@@ -64,8 +64,8 @@ def decode_all(
     record is unlike those that are written today.
     """
     unnamed: dict[str, BlockRecord] = {}  # by the texts by which their nodes name them
-    block_records = [_block(item, unnamed) for item in blocks]
-    odd: list[str] = [] if len(unnamed) == len(block_records) else ["blocks"]
+    odd: list[str] = []  # keys
+    block_records = [_block(item, unnamed, odd) for item in blocks]
     node_records = [_node(item, unnamed, odd) for item in nodes]
     others = [decode(item.key, item.value) for item in rest]
     former = any(isinstance(record, NodeRecord) for record in others)
@@ -74,13 +74,14 @@ def decode_all(
     return Decoded(block_records, node_records, others, agree)
 
 
-def _block(item: KeyValue, unnamed: dict[str, BlockRecord]) -> BlockRecord:
+def _block(item: KeyValue, unnamed: dict[str, BlockRecord], odd: list[str]) -> BlockRecord:
     key = item.key
     try:
         block = _read_block(item.value)
         text = key[len(BLOCKS) :]
         record = BlockRecord(Prefix.parse(text), block.node, block.identity, block.token)
     except _ODD:
+        odd.append(key)
         return _carefully(BlockRecord, item)
     unnamed[text] = record
     return record
