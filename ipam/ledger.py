@@ -60,6 +60,8 @@ class Ledger:
         """Read all keys anew. Raises BadInputError or UnavailableError."""
         self.revision = 0  # until all has been taken in
         self.recorded.clear()
+        self._revisions.clear()
+        self._records.clear()
         self._shares.clear()
         self._blocks = None
         if found.under(codec.IMPORTING):

@@ -49,12 +49,10 @@ class Left:
 
     def takes(self, block: Prefix) -> bool:
         """Whether every destination around a block can take it."""
-        return not self._tables or all(table[around] > 0 for table, around in self._around(block))
+        return all(table[around] > 0 for table, around in self._around(block))
 
     def take(self, block: Prefix) -> None:
         """The block was given out."""
-        if not self._tables:
-            return
         for table, around in self._around(block):
             table[around] -= 1
 

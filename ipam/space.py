@@ -118,12 +118,14 @@ class Space(Struct, frozen=True, gc=False):
         The way goes always towards the half with less load: whatever is given out is thus spread
         evenly, and any prefix can be halved in load.
         """
-        return self._take(within, shared=False)
+        block = next(self.free_blocks(within), None)
+        return None if block is None else (self.given(block), block)
 
     def free_blocks(self, within: Prefix) -> Iterator[Prefix]:
         """What ``take_free`` gives out of a prefix one after the other, if nothing else changes.
 
-        Nothing is given out by that: a batch is looked at first, and then given out at once.
+        The prefix is at least a node prefix wide. Nothing is given out by that: a batch is looked
+        at first, and then given out at once.
         """
         bits = self.family.width - within.length
         for value in self._free_values(self._vertex(within), within.value, bits):
@@ -131,7 +133,8 @@ class Space(Struct, frozen=True, gc=False):
 
     def take_shared(self, within: Prefix) -> tuple[Space, Prefix] | None:
         """Give out a block of a node prefix that is in use, the lightest; None if all are full."""
-        return self._take(within, shared=True)
+        block = self._shared_block(within)
+        return None if block is None else (self.given(block), block)
 
     def given(self, block: Prefix) -> Space:
         """The space after a block was given out; raises ValueError if it cannot be."""
@@ -162,33 +165,21 @@ class Space(Struct, frozen=True, gc=False):
         """The space after a block came back; raises ValueError if it was not given out."""
         return self._changed(block, given=False)
 
-    def _take(self, within: Prefix, *, shared: bool) -> tuple[Space, Prefix] | None:
-        path: _Path = []
-        vertex = self._descend(within, within.length, path)
-        if not _has(vertex, shared=shared):
-            return None
-        value, bit = within.value, 1 << (self.family.width - within.length)
-        for rest in range(self.node_length - within.length, 0, -1):
-            if vertex is None:
-                path += [(None, False)] * rest
-                break
-            bit >>= 1
+    def _shared_block(self, within: Prefix) -> Prefix | None:
+        vertex, value = self._vertex(within), within.value
+        bits = self.family.width - within.length
+        while vertex is not None and vertex.room:
+            if bits == self.family.width - self.node_length:
+                return self.block(Prefix(self.family, value, self.node_length), _first(vertex))
+            bits -= 1
             zero, one = vertex.zero, vertex.one
-            right = (one.load if one else 0) < (zero.load if zero else 0)
-            if not _has(one if right else zero, shared=shared):
-                right = not right  # one of them has it, since this one has
-            path.append((vertex, right))
-            if right:
-                value |= bit
-                vertex = one
+            if one is None or not one.room:
+                vertex = zero
+            elif zero is None or not zero.room or one.load < zero.load:
+                vertex, value = one, value | 1 << bits
             else:
                 vertex = zero
-        load, used = (vertex.load, vertex.used) if vertex is not None else (0, 0)
-        bit = ~used & (used + 1)  # the lowest that is not used
-        space = self._rebuilt(path, vertex, self._node_vertex(load + 1, used | bit))
-        shift = self.family.width - self.block_length
-        block = Prefix(self.family, value | bit.bit_length() - 1 << shift, self.block_length)
-        return space, block
+        return None
 
     def _free_values(self, vertex: Vertex | None, value: int, bits: int) -> Iterator[int]:
         """The addresses of those blocks; a vertex has so many bits below it, and starts there."""
@@ -197,12 +188,10 @@ class Space(Struct, frozen=True, gc=False):
             for index in _evenly(bits - node_bits):
                 yield value | index << node_bits
             return
-        if not _has(vertex, shared=False):
+        if vertex is not None and not vertex.free:
             return
-        if bits == node_bits:
-            used = vertex.used if vertex is not None else 0
-            index = (~used & (used + 1)).bit_length() - 1  # the lowest that is not used
-            yield value | index << self.family.width - self.block_length
+        if vertex is not None and bits == node_bits:
+            yield value | _first(vertex) << self.family.width - self.block_length
             return
         bits -= 1
         zero, one = (vertex.zero, vertex.one) if vertex is not None else (None, None)
@@ -401,11 +390,9 @@ def _evenly(halvings: int) -> tuple[int, ...]:
     return tuple(part | side << halvings - 1 for part in half for side in (0, 1))
 
 
-def _has(vertex: Vertex | None, *, shared: bool) -> bool:
-    """Whether an empty node prefix is left; or else a block in one that is in use."""
-    if vertex is None:
-        return not shared
-    return (vertex.room if shared else vertex.free) > 0
+def _first(node_prefix: Vertex) -> int:
+    """The first block that is not given out."""
+    return (~node_prefix.used & (node_prefix.used + 1)).bit_length() - 1
 
 
 def _counts(node_prefix: Vertex | None) -> tuple[int, int, int]:

@@ -86,7 +86,7 @@ def test_each_record_is_read_as_by_itself(key: str, value: bytes) -> None:
 
 
 @given(st.lists(st.tuples(_KEYS, _BYTES), max_size=8))
-@settings(max_examples=examples(test=100, prove=4_000))
+@settings(max_examples=examples(test=100, prove=20_000))
 def test_all_are_read_in_their_order(items: list[tuple[str, bytes]]) -> None:
     values = dict(sorted(items))
     wanted = {key: one_by_one(key, value) for key, value in values.items()}
@@ -95,6 +95,8 @@ def test_all_are_read_in_their_order(items: list[tuple[str, bytes]]) -> None:
     found = decoded(values.items())
     assert found.blocks == [wanted[key] for key in wanted if key.startswith(codec.BLOCKS)]
     assert found.nodes == [wanted[key] for key in wanted if key.startswith(codec.NODES)]
+    folders = (codec.BLOCKS, codec.NODES)
+    assert found.rest == [wanted[key] for key in wanted if not key.startswith(folders)]
 
 
 _BLOCKS = [Prefix.parse(f"10.0.0.{64 * number}/26") for number in range(3)]

@@ -28,7 +28,8 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         file = write_large_cluster(Path(folder), NODES, QUOTA)
         new = file.with_name("new.yaml")
-        new.write_text(file.read_text().replace("store.db", "new.db"))
+        text = file.read_text(encoding="utf-8").replace("store.db", "new.db")
+        new.write_text(text, encoding="utf-8")
         ways = (
             ("as text", file, ()),
             ("as text, all of them new", new, ()),

@@ -197,7 +197,7 @@ def _known(roster: Roster, node: int, parts: Iterable[Part]) -> tuple[Part, ...]
     Where its subnet has nobody better, nodes to be avoided forward for others after all, and more
     is possible than before.
     """
-    has_better = any(True for _ in roster.forwarders(roster.home(node)))
+    has_better = next(roster.forwarders(roster.home(node)), None) is not None
     return tuple(part if has_better else part.lapsed() for part in parts)
 
 

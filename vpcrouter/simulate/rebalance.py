@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ipam.model import Claim, State
 from ipam.placement import grow, join, leave
 from ipam.prefix import Family
-from vpcrouter.model import Entry, Kind, Plan, PlannedEntry, RouteTable, Snapshot
+from vpcrouter.model import Kind, Plan, PlannedEntry, RouteTable, Snapshot
 from vpcrouter.reachability import Ground, TableState
 from vpcrouter.simulate.world import World
 
@@ -108,7 +108,7 @@ def _shared(cluster: Snapshot, plan: Plan) -> Iterator[tuple[PlannedEntry, Mappi
     """The entries of all tables that several nodes share, with what each owner weighs in them."""
     ground = Ground.physical(cluster)
     for table in plan.tables:
-        state = TableState((Entry(e.destination, e.interface) for e in table.entries), ())
+        state = TableState(table.target, ())
         for entry in table.entries:
             if entry.kind is Kind.AGGREGATE:
                 family = entry.destination.family
