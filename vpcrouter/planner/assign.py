@@ -4,7 +4,8 @@ What one healthy node owns alone goes to that node. For the rest the best owner 
 forwards it, since its own blocks do not count; a piece without one goes to an idle node, and only
 where nodes are scarce does a node forward several pieces (longest processing time first; Graham,
 "Bounds on multiprocessing timing anomalies", 1969). A present next hop stays where the load
-allows, then the node with the least load in other tables is taken.
+allows; of others as good, one that no present entry points to, and then the one with the least load
+in other tables is taken.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class _Assignment:
         self.pools: dict[int, _Pool] = {}
         self.spoken_for = np.zeros(len(self.view.role), dtype=np.bool_)
         self.hops = np.full(len(layout.destinations), -1, dtype=np.int64)
+        self.held = np.zeros(len(self.view.role), dtype=np.bool_)
+        self.held[list(preferred.values())] = True
 
     def run(self) -> Ints:
         shared = self._settle_own()
@@ -133,7 +136,8 @@ class _Assignment:
             tied = best[piece]
             if len(tied) > 1:
                 nodes = runs.node[tied]
-                tied = tied[np.lexsort((nodes, burden[nodes]))[:_SPARE]]
+                order = np.lexsort((nodes, burden[nodes], self.held[nodes]))
+                tied = tied[order[:_SPARE]]
             owns = zip(runs.node[tied].tolist(), runs.weight[tied].tolist(), strict=True)
             found[piece] = [Candidate(node, own) for node, own in owns]
         return found
@@ -183,7 +187,8 @@ class _Assignment:
         nodes, inverse = np.unique(self.view.owner[rows], return_inverse=True)
         sums = np.bincount(inverse, weights=self.problem.weight[rows])
         able = np.flatnonzero(self.view.role[nodes] == Role.FORWARD)
-        able = able[np.lexsort((nodes[able], self.problem.burden[nodes[able]], -sums[able]))]
+        held, burden = self.held[nodes[able]], self.problem.burden[nodes[able]]
+        able = able[np.lexsort((nodes[able], burden, held, -sums[able]))]
         return [Candidate(int(nodes[i]), float(sums[i])) for i in able[:_TIES].tolist()]
 
     def _choose(self, piece: int, candidates: list[Candidate]) -> int:
@@ -192,10 +197,13 @@ class _Assignment:
         def after(node: int, own: float) -> float:
             return float(self.load[node] + (weight - own) / self.view.capacity[node])
 
-        options = [(after(c.node, c.own), self.problem.burden[c.node], c.node) for c in candidates]
+        def option(node: int, own: float) -> tuple[float, bool, float, int]:
+            held, burden = self.held[node], self.problem.burden[node]
+            return after(node, own), bool(held), float(burden), node
+
+        options = [option(c.node, c.own) for c in candidates]
         if not options or not self.problem.even or min(options)[0] > self.allowed:
-            node = self._elsewhere(piece, weight)
-            options.append((after(node, 0.0), self.problem.burden[node], node))
+            options.append(option(self._elsewhere(piece, weight), 0.0))
         best = min(options)
         present = self.preferred.get(piece)
         if present is not None and self.view.role[present] == Role.FORWARD:
@@ -203,8 +211,8 @@ class _Assignment:
             if own is None:
                 own = self._own(piece, present)
             if after(present, own) <= max(best[0], self.allowed):
-                best = (after(present, own), 0.0, present)
-        node = best[2]
+                best = option(present, own)
+        node = best[-1]
         idle = self.load[node] == 0
         self.load[node] = best[0]
         self.spoken_for[node] = True

@@ -346,7 +346,7 @@ class _Edit:
         if node is None:
             self.clear = self.clear and may
             return
-        if not may or load < self.load[piece.hop]:
+        if not may or load <= allowed:
             piece = piece.through(node)
             self._put(piece)
         if self.load[piece.hop] > allowed:
@@ -385,15 +385,8 @@ class _Edit:
         return best, load
 
     def _cut(self, piece: Piece) -> None:
-        """Give parts of a piece entries of their own, if there are any."""
-        if not len(piece.owner):
-            return
-        subnet = self.roster.home(piece.hop)
-        most = self.part.allowed * self.roster.most[subnet]
-        inner = piece.cut_for(most, self.roster.role)
-        self._free(len(inner), piece.destination)
-        if len(self.pieces) + len(inner) > self.part.budget:
-            return
+        """Give parts of a piece entries of their own, or all of it the best next hop."""
+        inner = self._parts(piece) if len(piece.owner) else []
         for destination in sorted(inner, key=lambda prefix: prefix.length):
             outer = around(destination, self.pieces)
             if outer is None or outer == destination:
@@ -404,6 +397,14 @@ class _Edit:
             self._put(part.through(part.hop if node is None else node))
         for destination in (piece.destination, *inner):
             self._improve(destination)
+
+    def _parts(self, piece: Piece) -> list[Prefix]:
+        """The fewest destinations in a piece that leave no part too heavy; none if too many."""
+        strongest = self.roster.most[self.roster.home(piece.hop)]
+        ratio = strongest / self.roster.capacity(piece.hop)
+        inner = piece.cut_for(self.part.allowed * strongest, self.roster.role, ratio)
+        self._free(len(inner), piece.destination)
+        return inner if len(self.pieces) + len(inner) <= self.part.budget else []
 
     def _improve(self, destination: Prefix) -> None:
         """Another next hop for a piece that has become smaller, where that is needed."""

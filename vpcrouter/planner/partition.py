@@ -178,9 +178,31 @@ class Cut:
     parent: int
 
 
-def cuts(trie: Trie, weights: Weights, load: float) -> tuple[Cut, ...]:
-    """A partition with the fewest entries for this load, roots included; there is one per entry."""
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """The next hop of a single root, who is to keep what is left of it.
+
+    ``leaf`` is the heaviest one that it owns alone, None where it owns none. Others' weight counts
+    ``ratio`` times for it: as many as its capacity is below the largest.
+    """
+
+    leaf: int | None
+    ratio: float
+
+    @classmethod
+    def owning(cls, leaves: Ints, weights: Weights, ratio: float) -> Stays:
+        """One that owns these leaves."""
+        return cls(int(leaves[weights.away[leaves].argmax()]) if len(leaves) else None, ratio)
+
+
+def cuts(trie: Trie, weights: Weights, load: float, stays: Stays | None = None) -> tuple[Cut, ...]:
+    """A partition with the fewest entries for this load, roots included; there is one per entry.
+
+    Where that takes no entry more, what is left of the root is nothing that the next hop who
+    ``stays`` could not carry: a present entry keeps it, and only the new ones are changes.
+    """
     states = _pass(trie, weights, np.array([load]))
+    joins = {} if stays is None else _joins(trie, states, load, stays)
     # the load with the forwarder elsewhere, and inside for each capacity
     values = np.concatenate((states.away, *states.inside), axis=1).tolist()
     number, joined = states.cuts[:, 0].tolist(), states.joined[:, 0].tolist()
@@ -191,8 +213,16 @@ def cuts(trie: Trie, weights: Weights, load: float) -> tuple[Cut, ...]:
         mine = values[vertex]
         return min(range(len(mine)), key=lambda where: (mine[where], where == 0))
 
+    def top(root: int) -> int:
+        outside = stays is not None and values[root][0] * stays.ratio <= load
+        return 0 if outside else best(root)
+
     found = [Cut(root, -1) for root in range(trie.roots)]
-    pending = [(cut.vertex, best(cut.vertex)) for cut in found]
+    pending = [(root, top(root)) for root in range(trie.roots) if root not in joins]
+    for vertex, (beside, joined_there) in joins.items():
+        pending.append((beside, 0 if joined_there else best(beside)))
+        if not joined_there:
+            found.append(Cut(beside, vertex))
     while pending:
         vertex, where = pending.pop()
         if number[vertex] == 0:
@@ -212,3 +242,31 @@ def cuts(trie: Trie, weights: Weights, load: float) -> tuple[Cut, ...]:
         pending.append((closed, best(closed)))
         found.append(Cut(closed, vertex))
     return tuple(found)
+
+
+def _joins(trie: Trie, states: _States, load: float, stays: Stays) -> dict[int, tuple[int, bool]]:
+    """The vertices above the leaf, each with its other child and whether that one stays joined.
+
+    Empty if it takes more entries than there are at least. The side of the forwarder is never cut,
+    and of the others, which are as in the pass, the heaviest are.
+    """
+    path = [] if stays.leaf is None else _path(trie, stays.leaf)
+    joins, rest = {}, 0.0
+    upwards = reversed(path)
+    for vertex, beside in sorted(upwards, key=lambda step: float(states.away[step[1], 0])):
+        rest += float(states.away[beside, 0]) * stays.ratio
+        joins[vertex] = beside, rest <= load
+    entries = sum(int(states.cuts[beside, 0]) + (not fits) for beside, fits in joins.values())
+    return joins if entries <= states.cuts[0, 0] else {}
+
+
+def _path(trie: Trie, leaf: int) -> list[tuple[int, int]]:
+    """The vertices from the only root down to a leaf, each with its child beside the way."""
+    row = int(trie.first[leaf])
+    vertex, path = 0, []
+    while vertex != leaf:
+        one, other = int(trie.left[vertex]), int(trie.right[vertex])
+        inside, beside = (other, one) if trie.first[other] <= row else (one, other)
+        path.append((vertex, beside))
+        vertex = inside
+    return path

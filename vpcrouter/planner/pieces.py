@@ -14,7 +14,7 @@ import numpy as np
 from ipam.prefix import Prefix
 from vpcrouter.model import Role
 from vpcrouter.planner.arrays import Flags, Floats, Ints, range_sums, sums
-from vpcrouter.planner.partition import Weights, cuts
+from vpcrouter.planner.partition import Stays, Weights, cuts
 from vpcrouter.planner.trie import Keys, build
 
 _LOW_64 = (1 << 64) - 1
@@ -108,10 +108,12 @@ class Piece:
         nodes, position = np.unique(self.owner, return_inverse=True)
         return nodes, sums(position, self.weight, len(nodes))
 
-    def cut_for(self, most: float, role: Callable[[int], Role]) -> list[Prefix]:
+    def cut_for(self, most: float, role: Callable[[int], Role], ratio: float) -> list[Prefix]:
         """The fewest further destinations that leave no part with more of others' than ``most``.
 
-        ``most`` is a weight. A block whose owner is not healthy may weigh more all the same.
+        ``most`` is a weight, and ``ratio`` how many times less the present next hop can take; it
+        keeps what is left, where that takes no destination more. A block whose owner is not healthy
+        may weigh more all the same.
         """
         change = self.owner[1:] != self.owner[:-1]
         run = np.concatenate(([0], np.cumsum(change)))
@@ -127,5 +129,8 @@ class Piece:
         away, inside = np.zeros(len(trie.first)), np.full(len(trie.first), np.inf)
         away[leaves] = range_sums(self.weight, trie.first[leaves], trie.last[leaves])
         inside[leaves[roles[trie.first[leaves]] == Role.FORWARD]] = 0.0
-        found = cuts(trie, Weights(away, (inside,)), most)
+        weights = Weights(away, (inside,))
+        mine = leaves[self.owner[trie.first[leaves]] == self.hop]
+        may = role(self.hop) is Role.FORWARD
+        found = cuts(trie, weights, most, Stays.owning(mine, weights, ratio) if may else None)
         return [trie.widest(cut.parent, cut.vertex) for cut in found if cut.parent >= 0]

@@ -15,12 +15,11 @@ from ipam.prefix import Prefix
 from vpcrouter.model import Role
 from vpcrouter.planner.arrays import Flags, Ints
 from vpcrouter.planner.bounds import leaf_weights
-from vpcrouter.planner.layout import Layout
 from vpcrouter.planner.owners import Owners
-from vpcrouter.planner.partition import Weights, cuts
+from vpcrouter.planner.partition import Stays, Weights, cuts
 from vpcrouter.planner.problem import Problem
 from vpcrouter.planner.solve import Assigned, forward
-from vpcrouter.planner.trie import build
+from vpcrouter.planner.trie import Trie, build
 
 _ROUNDS = 6  # cutting may overload nobody new, so a few rounds settle all that can be settled
 
@@ -50,7 +49,7 @@ def retain(
         extra = {
             prefix
             for piece in heavy.tolist()
-            for prefix in _cut_further(problem, owned, plan.layout, piece, allowed, exclusive)
+            for prefix in _cut_further(problem, owned, plan, piece, allowed, exclusive, usable)
         }
         if extra <= destinations:
             return None
@@ -101,37 +100,52 @@ def _too_heavy(problem: Problem, plan: Assigned, allowed: float, exclusive: bool
 
 
 def _cut_further(
-    problem: Problem, owned: Owners, layout: Layout, piece: int, allowed: float, exclusive: bool
+    problem: Problem,
+    owned: Owners,
+    plan: Assigned,
+    piece: int,
+    allowed: float,
+    exclusive: bool,
+    usable: Mapping[Prefix, int],
 ) -> list[Prefix]:
-    """The fewest further destinations inside one piece that bring its parts under the load."""
-    rows = layout.rows(piece)
-    keys = problem.view.keys.take(rows)
+    """The fewest further destinations inside one piece that bring its parts under the load.
+
+    The present next hop keeps what is left of the piece, where that takes no destination more.
+    """
+    destination, rows = plan.layout.destinations[piece], plan.layout.rows(piece)
+    trie = _items(problem, owned, rows)
+    leaves = trie.leaves
+    owner = problem.view.owner[rows[trie.first[leaves]]]
+    position = problem.tree_of(destination)
+    scale = float(problem.scale[position]) if position is not None else 1.0
+    if exclusive:
+        sums = np.full(len(trie.first), np.inf)
+        weights = Weights(sums, (np.zeros(len(trie.first)),))
+    else:
+        weights = leaf_weights(problem, trie, rows, scale)
+        stuck = np.minimum(weights.away[leaves], weights.inside[0][leaves])
+        sole = problem.view.role[owner] != Role.NOTHING
+        if bool(((stuck > allowed) & ~sole).any()):
+            return []
+    stays = None
+    hop = usable.get(destination, -1)
+    if hop >= 0 and (exclusive or problem.view.role[hop] == Role.FORWARD):
+        ratio = scale / float(problem.view.capacity[hop])
+        stays = Stays.owning(leaves[owner == hop], weights, ratio)
+    found = cuts(trie, weights, 0.0 if exclusive else allowed, stays)
+    return [trie.widest(cut.parent, cut.vertex) for cut in found if cut.parent >= 0]
+
+
+def _items(problem: Problem, owned: Owners, rows: Ints) -> Trie:
+    """The trie over these rows of one tree whose leaves are of one healthy owner, or one block."""
     run = owned.runs.of(rows)
-    owner = problem.view.owner[rows]
-    healthy = problem.view.role[owner] != Role.NOTHING
+    healthy = problem.view.role[problem.view.owner[rows]] != Role.NOTHING
 
     def single_owner(first: Ints, last: Ints, _root: Ints) -> Flags:
         flags: Flags = (run[first] == run[last - 1]) & healthy[first]
         return flags
 
-    trie = build(keys, [0], [len(rows)], single_owner)
-    if exclusive:
-        sums = np.full(len(trie.first), np.inf)
-        weights = Weights(sums, (np.zeros(len(trie.first)),))
-        load = 0.0
-    else:
-        position = problem.tree_of(layout.destinations[piece])
-        scale = float(problem.scale[position]) if position is not None else 1.0
-        weights = leaf_weights(problem, trie, rows, scale)
-        load = allowed
-        leaves = trie.leaves
-        stuck = np.minimum(weights.away[leaves], weights.inside[0][leaves])
-        sole = problem.view.role[owner[trie.first[leaves]]] != Role.NOTHING
-        if bool(((stuck > load) & ~sole).any()):
-            return []
-    return [
-        trie.widest(cut.parent, cut.vertex) for cut in cuts(trie, weights, load) if cut.parent >= 0
-    ]
+    return build(problem.view.keys.take(rows), [0], [len(rows)], single_owner)
 
 
 def _join(problem: Problem, plan: Assigned, allowed: float, exclusive: bool) -> set[Prefix]:
