@@ -75,6 +75,14 @@ def greatest_sum(values: Floats, number: int) -> float:
     return float(_greatest(values, number).sum()) if number else 0.0
 
 
+def greatest(values: Floats, number: int) -> Floats:
+    """So many of the greatest values, or all, the greatest first."""
+    if 0 < number < len(values):
+        values = _greatest(values, number)
+    descending: Floats = np.sort(values)[::-1]
+    return descending[:number]
+
+
 def _greatest(values: Floats, number: int) -> Floats:
     """So many of the greatest values, the least of them first."""
     step = len(values) // _SAMPLES

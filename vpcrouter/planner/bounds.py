@@ -5,12 +5,13 @@ Three relaxations, each sound for any capacities, owners and forwarders; the ans
 - *pieces*: the partition pass with every node at the largest capacity of its subnet, a forwarder
   free for each piece, and an owner with scattered blocks credited with all of them;
 - *capacity*: all weight but what the heaviest owners keep, over the most capacity that so many
-  forwarders can have;
+  forwarders can have, entries being left for those owners who do not forward;
 - *crew*: the same for one subnet, whose forwarders are limited.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from vpcrouter.planner.arrays import (
     Floats,
     Ints,
     Positions,
+    greatest,
     range_greatest,
     range_sums,
     without_greatest,
@@ -118,8 +120,7 @@ def mean_load(problem: Problem, owned: Owners, budget: int) -> float:
 def _capacity_bound(problem: Problem, owned: Owners, budget: int) -> float:
     subnets = sorted({tree.subnet for tree in problem.trees})
     nodes, totals = owned.totals()
-    rest = _rest(problem, nodes, totals, budget)
-    return rest / problem.view.crew.strength(subnets, budget)
+    return _share(problem, subnets, nodes, totals, budget)
 
 
 def _crew_bound(problem: Problem, owned: Owners, budget: int, known: float) -> float:
@@ -140,9 +141,44 @@ def _crew_bound(problem: Problem, owned: Owners, budget: int, known: float) -> f
             continue
         nodes, totals = owned.totals()
         at_home = np.flatnonzero(problem.view.home[nodes] == subnet)
-        rest = _rest(problem, nodes[at_home], totals[at_home], entries)
-        known = max(known, rest / strength)
+        share = _share(problem, [subnet], nodes[at_home], totals[at_home], entries)
+        known = max(known, share)
     return known
+
+
+def _share(
+    problem: Problem,
+    subnets: Sequence[int],
+    nodes: Positions | Ints,
+    totals: Floats,
+    entries: int,
+) -> float:
+    """What forwarders of these subnets carry at least, over what those who carry it can.
+
+    ``totals`` is what each of ``nodes`` owns. A next hop keeps what is its own. Where f of them
+    carry others' weight, at most ``entries`` - f are left for owners who do not forward.
+    """
+    crew = problem.view.crew
+    if problem.view.nodes.all_forward:
+        return _rest(problem, nodes, totals, entries) / crew.strength(subnets, entries)
+    role = problem.view.role[nodes]
+    parts = [totals[role == Role.FORWARD], totals[role == Role.OWN]]
+    always = float(totals[role == Role.NOTHING].sum())
+    always += sum(without_greatest(part, entries) for part in parts)
+    forwarders, others = (_left_by_greatest(part, entries) for part in parts)
+    strengths = crew.strengths(subnets, entries)
+    number = np.arange(len(strengths) + 1)
+    left = forwarders[number] + others[entries - number]
+    left = always + np.minimum.accumulate(left[::-1])[::-1]  # more may be next hops than carry
+    return float((left[1:] / strengths).min()) if left[0] > 0 else 0.0
+
+
+def _left_by_greatest(values: Floats, most: int) -> Floats:
+    """The sum of the greatest ``most`` less the greatest 0, 1, 2 and so on of them."""
+    left = np.zeros(most + 1)
+    ascending = greatest(values, most)[::-1]
+    left[: len(ascending) + 1] = np.append(np.cumsum(ascending)[::-1], 0.0)
+    return left
 
 
 def _contract(problem: Problem, owned: Owners, weight: Floats, light: float) -> Trie:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ipam.prefix import Family, Prefix, merge
 from vpcrouter.model import BlockColumns, NodeColumns, Role, RouteTable, Snapshot
-from vpcrouter.planner.arrays import Flags, Floats, Ints, Positions, greatest_sum
+from vpcrouter.planner.arrays import Flags, Floats, Ints, Positions, greatest, greatest_sum
 from vpcrouter.planner.trie import Keys
 
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class Crew:
             return most * min(number, sum(self.size(subnet) for subnet in subnets))
         nodes = np.concatenate([self.of_subnet(subnet) for subnet in subnets])
         return greatest_sum(self.capacity[nodes], number)
+
+    def strengths(self, subnets: Sequence[int], number: int) -> Floats:
+        """The same for one, two and more of them, up to so many or all."""
+        nodes = np.concatenate([self.of_subnet(subnet) for subnet in subnets])
+        return np.cumsum(greatest(self.capacity[nodes], number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from ipam.prefix import Prefix
 from vpcrouter.planner.arrays import Floats, Ints, sums
 from vpcrouter.planner.assign import assign, entry_loads
-from vpcrouter.planner.bounds import Ground, prepare
+from vpcrouter.planner.bounds import Ground, mean_load, prepare
 from vpcrouter.planner.direct import direct_entries, present_between, weightless_entries
 from vpcrouter.planner.exact import is_small, least_entries
 from vpcrouter.planner.improve import MOST_ITEMS, improve, refine
@@ -27,7 +27,9 @@ from vpcrouter.planner.partition import Cut, count, cuts, least_load
 from vpcrouter.planner.problem import Problem
 
 _TOLERANCE = 1e-9  # relative: sums of weights differ by the order in which they are added
-_COARSENESS = 8  # partitions tried where none is known to be best
+_COARSENESS = 32  # partitions looked at where none is known to be best
+_PROMISING = 8  # of them are improved: those with the least loads
+_SPREAD = 4  # and each of so many, since coarse ones leave more entries to spend
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +250,11 @@ def _search(
         weaker = problem.weaker()
         prepared = prepare(weaker, owned, weaker.budget)
         load = least_load(prepared.trie, prepared.exact, weaker.budget, prepared.floor)
-        best = _better(problem, owned, partitioned(weaker, owned, prepared, load, {}), best)
-    floor = max(ground.floor, ground.known)
-    finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor)
-    finest = max(finest, bound, np.finfo(np.float64).tiny)
-    coarsest = max(finest, float(ground.exact.away[ground.trie.leaves].sum()))
-    loads = np.geomspace(finest, coarsest, _COARSENESS).tolist()
-    if len(owned.runs.node) > MOST_ITEMS and _crews_suffice(problem, problem.budget):
-        loads = loads[:1]  # a node for each piece: the finest is the best, and nothing improves it
-    for load in loads:
-        plan = partitioned(problem, owned, ground, max(load, finest), {})
+        plan = partitioned(weaker, owned, prepared, load, {})
+        best = best if plan is None else _better(problem, owned, plan, best)
+    for plan in _partitions(problem, owned, ground):
         best = _better(problem, owned, plan, best)
-        if best is not None and best.load <= bound * (1 + _TOLERANCE):
+        if best.load <= bound * (1 + _TOLERANCE):
             break
     if best is None:
         raise AssertionError(f"no partition of {problem.table.id} fits its budget")
@@ -269,12 +264,26 @@ def _search(
     return refined if refined.load < best.load else best
 
 
-def _better(
-    problem: Problem, owned: Owners, plan: Assigned | None, best: Assigned | None
-) -> Assigned | None:
+def _partitions(problem: Problem, owned: Owners, ground: Ground) -> list[Assigned]:
+    """Plans for some loads from the least that fits to the coarsest."""
+    # the pass may go below the bound of the problem, which has fewer forwarders
+    floor = max(ground.floor, mean_load(problem, owned, problem.budget) * (1 - _TOLERANCE))
+    finest = least_load(ground.trie, ground.exact, problem.budget, ground.floor, floor)
+    finest = max(finest, np.finfo(np.float64).tiny)
+    coarsest = max(finest, float(ground.exact.away[ground.trie.leaves].sum()))
+    loads = [max(load, finest) for load in np.geomspace(finest, coarsest, _COARSENESS).tolist()]
+    if len(owned.runs.node) > MOST_ITEMS:  # nothing improves them
+        # with a node for each piece the finest is the best
+        loads = loads[:1] if _crews_suffice(problem, problem.budget) else loads[::_SPREAD]
+    found = [partitioned(problem, owned, ground, load, {}) for load in loads]
+    plans = [plan for plan in found if plan is not None]
+    order = sorted(range(len(plans)), key=lambda number: plans[number].load)[:_PROMISING]
+    spread = [number for number in range(0, len(plans), _SPREAD) if number not in order]
+    return [plans[number] for number in [*order, *spread]]
+
+
+def _better(problem: Problem, owned: Owners, plan: Assigned, best: Assigned | None) -> Assigned:
     """The better one of two plans, once the first has spent its spare entries."""
-    if plan is None:
-        return best
     plan = judge(problem, without_idle(improve(problem, owned, plan.as_entries())))
     return plan if best is None or plan.load < best.load else best
 
