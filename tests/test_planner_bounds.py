@@ -78,3 +78,21 @@ def test_an_entry_of_a_forwarder_is_none_for_an_owner(
     (made,) = plan(cluster).tables
     proof = made.proof[V4]
     assert (made.max_load, proof.lower_bound, proof.status) == (least, least, ProofStatus.OPTIMAL)
+
+
+def test_who_owns_much_and_can_carry_little_is_not_taken_for_strong() -> None:
+    """A weak node with two blocks gets a quarter of all: with half it would carry seven."""
+    home = Prefix.parse("10.0.0.0/16")
+    weights = {place: 100.0 if place == 0 else 1.0 for place in range(16)}
+    owner = {place: "weak" if place in (0, 8) else f"n{place:02}" for place in weights}
+    nodes = [
+        Node(name, "s", f"eni-{name}", {}, capacity=1.0 if name == "weak" else 4.0)
+        for name in sorted(set(owner.values()))
+    ]
+    blocks = [
+        Block(Prefix(V4, home.value + (place << 6), 26), owner[place], weight)
+        for place, weight in weights.items()
+    ]
+    table = RouteTable("t", {V4: 2}, {V4: 2})
+    (made,) = plan(snapshot([Subnet("s", "s", "t", (home,))], nodes, blocks, [table])).tables
+    assert made.max_load == 3.0

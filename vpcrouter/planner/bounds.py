@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -300,35 +301,54 @@ def _scattered_weights(
         worth[nodes] = of_nodes
         return range_greatest(worth[view.owner], first, last)
 
-    def inside(least: Floats) -> Floats:
-        result = np.full(len(trie.first), np.inf)
-        result[leaves] = least
-        return result
-
     alone = np.where(forwards & ~apart, totals, -np.inf)
-    relaxed = inside(np.maximum(away[leaves] - best(alone), 0.0))
+    relaxed = np.full(len(trie.first), np.inf)
+    relaxed[leaves] = np.maximum(away[leaves] - best(alone), 0.0)
     # whoever is scattered keeps what it has anywhere, wherever it may forward only for itself
     others = best(np.where(apart, totals, -np.inf)) * (1 + _ROUNDING)
     relaxed[leaves] = np.minimum(relaxed[leaves], away[leaves] - others)
     credit = np.zeros(len(trie.first))
     credit[leaves] = np.maximum(others, 0.0)
-    most = kept = _most_of_one(trie, view.owner, weight)
-    if not view.nodes.all_forward or not problem.even:
-        able = (view.role == Role.FORWARD) & (view.capacity == view.crew.most[view.home])
-        kept = _most_of_one(trie, view.owner, np.where(able[view.owner], weight, 0.0))
-    kept = np.where(kept > 0, kept, -np.inf)
-    exact = inside(np.maximum(away[leaves] - kept[leaves], 0.0))
-    sole = leaves[owned.runs.same(first, last - 1)]
-    sole = sole[view.role[view.owner[trie.first[sole]]] == Role.FORWARD]
-    exact[sole] = 0.0
-    weak = np.full(len(trie.first), np.inf)
-    weak[sole] = 0.0
-    worst = float((view.crew.most / view.crew.least).max())
-    insides, ratios = ((exact,), (1.0,)) if problem.even else ((exact, weak), (1.0, worst))
+    most = _most_of_one(trie, view.owner, weight)
     return (
-        Weights(away, insides, ratios, most=kept),
+        _scattered_plan(problem, owned, trie, weight, away, most),
         Weights(away, (relaxed,), credit=credit, most=most * (1 + _ROUNDING)),
     )
+
+
+def _scattered_plan(
+    problem: Problem, owned: Owners, trie: Trie, weight: Floats, away: Floats, most: Floats
+) -> Weights:
+    """The weights for a plan: what the strongest keep, and weaker ones where they own all."""
+    view, leaves = problem.view, trie.leaves
+    times = _subnet_scale(problem)[view.home] / view.capacity
+    kept = most
+    if not view.nodes.all_forward or not problem.even:
+        able = (view.role == Role.FORWARD) & (times <= 1.0)
+        kept = _most_of_one(trie, view.owner, np.where(able[view.owner], weight, 0.0))
+    kept = np.where(kept > 0, kept, -np.inf)
+    strongest = np.full(len(trie.first), np.inf)
+    strongest[leaves] = np.maximum(away[leaves] - kept[leaves], 0.0)
+    sole = leaves[owned.runs.same(trie.first[leaves], trie.last[leaves] - 1)]
+    sole = sole[view.role[view.owner[trie.first[sole]]] == Role.FORWARD]
+    ratio = times[view.owner[trie.first[sole]]]
+    strongest[sole[ratio <= 1.0]] = 0.0
+    insides, ratios = [strongest], [1.0]
+    for below, up_to in _classes(ratio[ratio > 1.0]):
+        weaker = np.full(len(trie.first), np.inf)
+        weaker[sole[(ratio > below) & (ratio <= up_to)]] = 0.0
+        insides.append(weaker)
+        ratios.append(up_to)
+    return Weights(away, tuple(insides), tuple(ratios), most=kept)
+
+
+def _classes(ratios: Floats) -> list[tuple[float, float]]:
+    """These ratios in a few ranges, each above its first bound and up to its second."""
+    bounds = np.unique(ratios)
+    if len(bounds) >= _CAPACITIES:
+        bounds = np.geomspace(bounds[0], bounds[-1], _CAPACITIES - 1)
+        bounds[-1] = ratios.max()
+    return list(pairwise([1.0, *bounds.tolist()]))
 
 
 def _most_of_one(trie: Trie, owner: Positions, weight: Floats) -> Floats:
