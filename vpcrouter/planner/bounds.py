@@ -160,7 +160,7 @@ def _share(
     carry others' weight, at most ``entries`` - f are left for owners who do not forward.
     """
     crew = problem.view.crew
-    if problem.view.nodes.all_forward:
+    if not (problem.view.role == Role.OWN).any():  # every next hop may carry
         return _rest(problem, nodes, totals, entries) / crew.strength(subnets, entries)
     role = problem.view.role[nodes]
     parts = [totals[role == Role.FORWARD], totals[role == Role.OWN]]
