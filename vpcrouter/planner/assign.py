@@ -80,7 +80,7 @@ class _Assignment:
         shared = self._settle_own()
         candidates = self._candidates(shared)
         for piece in shared:
-            if candidates[piece]:
+            if candidates[piece] and piece not in self.preferred:
                 self.spoken_for[candidates[piece][0].node] = True
         for node in self.preferred.values():
             self.spoken_for[node] = True
