@@ -123,21 +123,21 @@ def test_an_entry_that_can_keep_its_next_hop_does(piece: Piece, budget: int, sla
 
 
 @settings(max_examples=examples(test=150, prove=5_000))
-@given(piece=pieces(), weight=st.integers(1, 9), seed=st.integers(0, 31), budget=st.integers(2, 4))
-def test_so_it_does_when_a_node_joins(piece: Piece, weight: int, seed: int, budget: int) -> None:
+@given(piece=pieces(), weight=st.integers(1, 9), place=st.integers(0, 31), budget=st.integers(2, 4))
+def test_so_it_does_when_a_node_joins(piece: Piece, weight: int, place: int, budget: int) -> None:
     cover = Entry(HOME, f"eni-{piece.hop}")
     planned = Planned.of(piece.snapshot(budget, [cover]), 1.0)
     (part,) = (part for part in planned.parts if part.pieces)
-    if seed in piece.weights:
+    if place in piece.weights:
         return
-    more = Piece({**piece.weights, seed: weight}, piece.hop)
-    _, changed = planned.after(Joined(more.node(seed), (more.block(seed),)))
-    caught = around(more.block(seed).prefix, part.pieces)
+    more = Piece({**piece.weights, place: weight}, piece.hop)
+    _, changed = planned.after(Joined(more.node(place), (more.block(place),)))
+    caught = around(more.block(place).prefix, part.pieces)
     assert caught is not None
     owners = [planned.roster.node(each).name for each in part.pieces[caught].owner.tolist()]
     places = [int(name.removeprefix("n")) for name in owners]
     hop = planned.roster.node(part.pieces[caught].hop).name
-    weights = {place: more.weights[place] for place in [*places, seed]}
+    weights = {each: more.weights[each] for each in [*places, place]}
     touched = Piece(weights, int(hop.removeprefix("n")))
     fewest = Fewest.of(touched, part.allowed)
     if fewest.staying == fewest.entries <= budget - len(part.pieces):
