@@ -52,7 +52,7 @@ class Picker:
     ) -> None:
         self._draft = draft
         self._left = left
-        self._is_crowded = False
+        self._wishes = [_suits_in_any_case, left.takes, left.takes_evenly]  # the last one first
         self._places = places
         self.options = options
         self._subnet = options[0].location.subnet
@@ -148,25 +148,30 @@ class Picker:
         return [(found[node_prefix], node_prefix) for node_prefix in sorted(found)]
 
     def _in_lightest_area(self) -> Prefix | None:
-        """A block of the lightest area where the entries can take it; of the lightest if none."""
-        choice = self._lightest()
-        skipped: list[_Choice] = []
-        while choice and not (self._is_crowded or self._left.takes(choice.block)):
-            skipped.append(choice)
-            choice = self._lightest()
-        if choice is None and skipped:
+        """A block of the lightest area where entries take it evenly, else at all, else of any."""
+        choice = self._lightest_where(self._wishes[-1])
+        while choice is None and len(self._wishes) > 1:
             # Looked for once: in a large batch all entries of a subnet are soon full.
-            self._is_crowded = True
-            choice = skipped.pop(0)
-        for heap, load, area, block in skipped:
-            heapq.heappush(heap, (load, area.value, area))
-            self._seen[area] = block
+            self._wishes.pop()
+            choice = self._lightest_where(self._wishes[-1])
         if choice is None:
             return None
         heapq.heappush(choice.heap, (choice.load + 1, choice.area.value, choice.area))
         self._picked.append(choice.block)
         self._left.take(choice.block)
         return choice.block
+
+    def _lightest_where(self, suits: Callable[[Prefix], bool]) -> _Choice | None:
+        """The lightest area whose next block suits, out of its heap, with that block."""
+        choice = self._lightest()
+        skipped: list[_Choice] = []
+        while choice is not None and not suits(choice.block):
+            skipped.append(choice)
+            choice = self._lightest()
+        for heap, load, area, block in skipped:
+            heapq.heappush(heap, (load, area.value, area))
+            self._seen[area] = block
+        return choice
 
     def _lightest(self) -> _Choice | None:
         """The lightest area that has an empty node prefix, out of its heap, with a block of it."""
@@ -237,3 +242,8 @@ class Picker:
                 if taken is not None:
                     return self._put(taken)
         return None
+
+
+def _suits_in_any_case(_: Prefix) -> bool:
+    """No wish: what is left where no entry takes a block."""
+    return True

@@ -55,7 +55,8 @@ def join(
     decides into how many groups the subnets are divided. A claim of a node that is there already
     changes nothing but its labels; the same name with another identity is a new node, and what the
     former one owns stays its own until it is released. ``room`` is what the entries of the tables
-    can take: blocks go where there is some, as long as there is any in their subnet.
+    can take: blocks go where there is some, as long as there is any in their subnet, and first
+    where no load comes to be above the least.
     """
     draft = Draft(state)
     fresh, refused = _fresh(draft, claims)

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ipam.prefix import Prefix
 
 
+class Takes(NamedTuple):
+    """How many further blocks a destination can take; below nought it has too many."""
+
+    evenly: int
+    """Without a load above the least that is possible."""
+
+    at_most: int
+    """Without a load above the largest that is allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
-    """For each table and family, how many further blocks each destination can take.
+    """For each table and family, what each destination can take.
 
     A block counts for the most specific destination around it. Where there is none, an entry more
     is needed in any case: there is room.
     """
 
-    tables: tuple[Mapping[Prefix, int], ...] = ()
+    tables: tuple[Mapping[Prefix, Takes], ...] = ()
 
     def without(self, blocks: Iterable[Prefix]) -> Room:
         """What is left of it once these blocks were given out."""
@@ -47,16 +58,21 @@ class Left:
         """It as a value."""
         return Room(tuple(dict(table) for table in self._tables))
 
+    def takes_evenly(self, block: Prefix) -> bool:
+        """Whether every destination around a block can take it and no load is above the least."""
+        return all(table[around].evenly > 0 for table, around in self._around(block))
+
     def takes(self, block: Prefix) -> bool:
         """Whether every destination around a block can take it."""
-        return all(table[around] > 0 for table, around in self._around(block))
+        return all(table[around].at_most > 0 for table, around in self._around(block))
 
     def take(self, block: Prefix) -> None:
         """The block was given out."""
         for table, around in self._around(block):
-            table[around] -= 1
+            evenly, at_most = table[around]
+            table[around] = Takes(evenly - 1, at_most - 1)
 
-    def _around(self, block: Prefix) -> Iterator[tuple[dict[Prefix, int], Prefix]]:
+    def _around(self, block: Prefix) -> Iterator[tuple[dict[Prefix, Takes], Prefix]]:
         """The tables that have a destination around a block, with the most specific one."""
         for table, lengths in zip(self._tables, self._lengths, strict=True):
             around = _most_specific(block, table, lengths)
@@ -64,7 +80,9 @@ class Left:
                 yield table, around
 
 
-def _most_specific(block: Prefix, table: Mapping[Prefix, int], lengths: list[int]) -> Prefix | None:
+def _most_specific(
+    block: Prefix, table: Mapping[Prefix, Takes], lengths: list[int]
+) -> Prefix | None:
     for length in lengths:
         if length <= block.length:
             prefix = block.ancestor(length)

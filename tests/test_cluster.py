@@ -12,7 +12,7 @@ import pytest
 from ipam.claims import Claims
 from ipam.errors import BadInputError, UnavailableError
 from ipam.prefix import Family, Prefix
-from ipam.room import Room
+from ipam.room import Room, Takes
 from ipam.store.port import Put
 from tests.test_inventory import node
 from tests.vpcs import Document, vpc_document, write_document
@@ -232,7 +232,7 @@ def test_a_node_joins_where_the_entries_have_room(
     def full_there(made: Plan, snapshot: Snapshot, slack: float) -> Room:
         assert (len(snapshot.nodes), len(snapshot.blocks[Family.IPV4]), slack) == (4, 3, 0.05)
         assert [table.id for table in made.tables] == ["rtb-a", "rtb-b"]
-        return Room(({usual.ancestor(usual.length - 1): 0},))
+        return Room(({usual.ancestor(usual.length - 1): Takes(0, 0)},))
 
     monkeypatch.setattr("vpcrouter.planner.headroom.headroom", full_there)
     (elsewhere,) = look(Cluster.open(path)).state.blocks("a2")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ipam.model import Claim, State, state
 from ipam.placement import join, next_blocks
 from ipam.prefix import Family, Prefix
-from ipam.room import ANY_ROOM, Left, Room
+from ipam.room import ANY_ROOM, Left, Room, Takes
 from tests.counts import examples
 from tests.histories import Story, network, start, stories, table
 from tests.promises import apply, check_settled, settled
@@ -48,15 +48,17 @@ def cluster(nodes: int, entries: int) -> State:
 
 
 def test_a_block_counts_for_the_most_specific_destination_around_it() -> None:
-    room = Room(({prefix("10.0.0.0/16"): 1, prefix("10.0.4.0/24"): 0},))
+    room = Room(({prefix("10.0.0.0/16"): Takes(0, 1), prefix("10.0.4.0/24"): Takes(0, 0)},))
     left = Left(room)
     assert not left.takes(prefix("10.0.4.0/26"))
     assert left.takes(prefix("10.0.5.0/26"))
+    assert not left.takes_evenly(prefix("10.0.5.0/26"))
     assert left.takes(prefix("10.1.0.0/26")), "an entry more is needed in any case"
+    assert left.takes_evenly(prefix("10.1.0.0/26"))
     left.take(prefix("10.0.5.0/26"))
     assert not left.takes(prefix("10.0.5.64/26"))
     assert room.without([prefix("10.0.5.0/26")]) == left.room()
-    assert room.tables[0][prefix("10.0.0.0/16")] == 1, "a value"
+    assert room.tables[0][prefix("10.0.0.0/16")] == Takes(0, 1), "a value"
 
 
 def test_a_node_joins_beside_an_entry_that_is_full() -> None:
@@ -64,14 +66,25 @@ def test_a_node_joins_beside_an_entry_that_is_full() -> None:
     (default,) = join(now, claims("a", 1, 30), {V4: 4}).state.nodes["a030"].blocks
     groups = now.subnets["a"].groups
     (around,) = [group for group in groups if group.contains(default)]
-    full = Room((dict.fromkeys(groups, 9) | {around: 0},))
+    full = Room((dict.fromkeys(groups, Takes(0, 9)) | {around: Takes(0, 0)},))
     (block,) = join(now, claims("a", 1, 30), {V4: 4}, full).state.nodes["a030"].blocks
     assert not around.contains(block)
 
 
+def test_a_node_joins_where_no_load_comes_to_be_above_the_least() -> None:
+    now = cluster(30, 4)
+    groups = sorted(now.subnets["a"].groups, key=lambda g: now.space("a", g).measure(g))
+    heaviest = groups[-1]
+    room = Room((dict.fromkeys(groups, Takes(0, 9)) | {heaviest: Takes(2, 2)},))
+    after = join(now, claims("a", 4, 30), {V4: 4}, room).state
+    blocks = [block for c in claims("a", 4, 30) for block in after.blocks(c.node)]
+    assert sum(heaviest.contains(block) for block in blocks) == 2
+    assert all(takes.at_most >= 0 for takes in room.without(blocks).tables[0].values())
+
+
 def test_where_all_entries_are_full_it_joins_as_ever() -> None:
     now = cluster(30, 4)
-    full = Room((dict.fromkeys(now.subnets["a"].groups, 0),))
+    full = Room((dict.fromkeys(now.subnets["a"].groups, Takes(0, 0)),))
     batch = claims("a", 5, 30)
     assert join(now, batch, {V4: 4}, full) == join(now, batch, {V4: 4}, ANY_ROOM)
 
@@ -80,20 +93,21 @@ def test_where_all_entries_are_full_it_joins_as_ever() -> None:
 def test_of_a_batch_no_more_go_to_an_entry_than_it_takes(
     nodes: int, entries: int, more: int, seed: int
 ) -> None:
+    """Some group may be too full for want of empty node prefixes in all others, or of room."""
     now = cluster(nodes, entries)
     random = Random(seed)
     groups = now.subnets["a"].groups
-    room = Room(({group: random.randint(0, 3) for group in groups},))
+    evenly = {group: random.randint(0, 3) for group in groups}
+    room = Room(({g: Takes(n, n + random.randint(0, 2)) for g, n in evenly.items()},))
     after = join(now, claims("a", more, nodes), {V4: entries}, room).state
     given_out = [b for c in claims("a", more, nodes) for b in after.blocks(c.node)]
     assert len(set(given_out)) == more
-    over = [g for g, n in room.without(given_out).tables[0].items() if n < 0]
-    # Some group may be too full for want of empty node prefixes in all others, or of room.
-    if over:
-        left = room.without(given_out).tables[0]
-        assert not any(
-            left[group] > 0 and after.space("a", group).measure(group)[1] for group in groups
-        )
+    left = room.without(given_out).tables[0]
+    free = [left[group] for group in groups if after.space("a", group).measure(group)[1]]
+    if any(takes.at_most < 0 for takes in left.values()):
+        assert not any(takes.at_most > 0 for takes in free)
+    if any(takes.evenly < 0 for takes in left.values()):
+        assert not any(takes.evenly > 0 for takes in free)
 
 
 def test_the_next_blocks_are_where_nodes_would_join() -> None:
@@ -116,14 +130,16 @@ def test_an_entry_takes_as_many_blocks_as_is_said(cluster: Snapshot, slack: floa
     for table_ in made.tables:
         for each in headroom(Plan((table_,)), cluster, slack).tables:
             family = next(iter(each)).family
-            allowed = table_.proof[family].least_load * (1 + slack)
+            least = table_.proof[family].least_load
             for entry in table_.entries:
                 if entry.destination in each and len(set(cluster.blocks[family].weight)) == 1:
                     carried = sum(e.load for e in table_.entries if _shares(e, entry))
                     unit = usual[family] / capacity.get(entry.node or "", 1.0)
-                    load = carried + each[entry.destination] * unit
-                    assert load <= max(carried, allowed) * (1 + 1e-6)
-                    assert load + unit > allowed * (1 - 1e-6)
+                    evenly, at_most = each[entry.destination]
+                    for further, allowed in (evenly, least), (at_most, least * (1 + slack)):
+                        load = carried + further * unit
+                        assert load <= max(carried, allowed) * (1 + 1e-6)
+                        assert load + unit > allowed * (1 - 1e-6)
 
 
 def _shares(one: PlannedEntry, other: PlannedEntry) -> bool:

@@ -1,4 +1,4 @@
-"""What the entries of a plan can still take, until a node's load is more than the slack allows."""
+"""What the entries of a plan can still take, until a load is above the least, or the slack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import floor
 import numpy as np
 
 from ipam.prefix import Family, Prefix
-from ipam.room import Room
+from ipam.room import Room, Takes
 from vpcrouter.model import BlockColumns, Plan, Snapshot, TablePlan
 
 _ROUNDING = 1e-9  # relative: a load that is exactly what is allowed is allowed
@@ -17,8 +17,9 @@ _ROUNDING = 1e-9  # relative: a load that is exactly what is allowed is allowed
 def headroom(plan: Plan, snapshot: Snapshot, slack: float) -> Room:
     """How many further blocks of usual weight each entry of a plan for this snapshot can take.
 
-    What a node carries by all its entries in a table counts. Where somebody carries nothing at all
-    at best, every node that joins gets an entry of its own: nothing is said of such tables.
+    Up to the least load, and up to what the slack allows. What a node carries by all its entries in
+    a table counts. Where somebody carries nothing at all at best, every node that joins gets an
+    entry of its own: nothing is said of such tables.
     """
     usual = {f: usual_weight(columns) for f, columns in snapshot.blocks.items() if len(columns)}
     nodes = snapshot.node_columns
@@ -40,15 +41,17 @@ def usual_weight(columns: BlockColumns) -> float:
 
 def _room(
     table: TablePlan, family: Family, usual: float, capacity: dict[str, float], slack: float
-) -> dict[Prefix, int]:
-    allowed = table.proof[family].least_load * (1 + slack) * (1 + _ROUNDING)
+) -> dict[Prefix, Takes]:
+    least = table.proof[family].least_load * (1 + _ROUNDING)
     entries = [entry for entry in table.entries if entry.destination.family is family]
     carried: defaultdict[str | None, float] = defaultdict(float)
     for entry in entries:
         carried[entry.node] += entry.load
+
+    def takes(node: str | None, load: float) -> int:
+        return floor(max(0.0, load - carried[node]) * capacity.get(node or "", 1.0) / usual)
+
     return {
-        entry.destination: floor(
-            max(0.0, allowed - carried[entry.node]) * capacity.get(entry.node or "", 1.0) / usual
-        )
+        entry.destination: Takes(takes(entry.node, least), takes(entry.node, least * (1 + slack)))
         for entry in entries
     }
