@@ -60,3 +60,17 @@ def laid_out(value: object, indent: str = "") -> str:
 def test_each_object_in_a_list_has_a_line(document: object) -> None:
     assert dump_json(document) == laid_out(document) + "\n"
     assert json.loads(dump_json(document)) == document
+
+
+@given(
+    st.integers(1, 700),
+    st.dictionaries(
+        st.integers(0, 699), st.dictionaries(_NAMES, _DOCUMENTS, max_size=2), max_size=3
+    ),
+)
+@example(256, {})
+@example(257, {256: {"a": "}, {"}})
+@example(512, {300: {"a": [{"b": 1}]}})
+def test_so_has_each_of_many(count: int, special: dict[int, dict[str, object]]) -> None:
+    document = [special.get(number, {"number": number}) for number in range(count)]
+    assert dump_json(document) == laid_out(document) + "\n"

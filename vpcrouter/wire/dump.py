@@ -27,6 +27,7 @@ from vpcrouter.wire.parse import VERSION
 
 _FAMILIES = tuple((family, family.value) for family in Family)
 _MEET = "}, {"  # the end of an object and the start of the next one, on one line
+_BATCH = 256  # so many objects are encoded at once
 _ENCODER = json.JSONEncoder(allow_nan=False)
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | float | bool | None
@@ -204,17 +205,24 @@ def _text(value: object, indent: str) -> str:
 
 
 def _short_objects(items: Sequence[object], indent: str) -> str | None:
-    """A list of objects of a line each, encoded at once; None where some may need several.
+    """A list of objects of a line each; None where some may need several.
 
-    Where all are objects, they meet once less often than there are objects. If there is no further
-    place that looks the same, none of those is inside a text or an object.
+    Many are encoded at once, which is faster than one by one, and faster than all: the encoder
+    keeps every piece of its text until the end.
     """
     if not all(isinstance(item, dict) for item in items):
         return None
-    text = _ENCODER.encode(items)
-    if text.count(_MEET) != len(items) - 1 or text.find("[{", 1) >= 0:
-        return None
-    return _lines("[", [text[1:-1].replace(_MEET, f"}},\n{indent}  {{")], "]", indent)
+    separator = f"}},\n{indent}  {{"
+    batches = []
+    for start in range(0, len(items), _BATCH):
+        batch = items[start : start + _BATCH]
+        text = _ENCODER.encode(batch)
+        # Objects meet once less often than there are some. If there is no further place that looks
+        # the same, none of those is inside a text or an object.
+        if text.count(_MEET) != len(batch) - 1 or text.find("[{", 1) >= 0:
+            return None
+        batches.append(text[1:-1].replace(_MEET, separator))
+    return _lines("[", batches, "]", indent)
 
 
 def _is_long(value: object) -> bool:
