@@ -299,7 +299,14 @@ EVENTS: tuple[Callable[[History], None], ...] = (
 
 _BATCHES = 10
 
-_UNKNOWN_AND_OLD = (10_000_038, 17_000_012, 18_000_006, 21_000_029, 27_000_023)
+_UNKNOWN_AND_OLD = (
+    10_000_038,
+    17_000_012,
+    18_000_006,
+    21_000_029,
+    27_000_023,
+    7_706_923_000_043,
+)
 """Calls of unknown outcome, and reads after them that are from before: rare by chance."""
 
 

@@ -240,14 +240,14 @@ class _TableLane:
             return
         for step in steps:
             error = yield from self._send(step)
-            if not isinstance(error, OutdatedError):
-                break
+            if not isinstance(error, OutdatedError) or error.code:
+                break  # by the code there is none, wherever it led; without, it leads elsewhere
         if error is None:
             self._take_in(record.destination, shown, target)
         elif isinstance(error, OutdatedError) and shown is None:
             self._open.discard(record.destination)
             self._tools.intents.forget(self._table.id, record.destination)
-        elif isinstance(error, OutdatedError) and error.code:  # none where it leads elsewhere
+        elif isinstance(error, OutdatedError) and error.code:
             self._take_out(record)
         elif dead and error.code == Code.INTERFACE_NOT_FOUND:
             self._open.discard(record.destination)  # it leads nowhere, whatever it is
